@@ -1,0 +1,107 @@
+"""Creates or updates all that the Prefect server holds for Larder; any number of times."""
+
+import json
+import sys
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import yaml
+from prefect import get_client
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.deployments.runner import RunnerDeployment
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.runner.storage import LocalStorage
+from prefect.workers.process import ProcessWorker
+
+from blocks.settings import CHECKOUT, Settings, settings
+from blocks.storage import register_blocks
+
+POOL = "larder"
+CRASH_AUTOMATION = "larder: runs without a heartbeat have crashed"
+CRASH_AFTER = timedelta(seconds=90)
+KEPT = ("schedules", "paused", "concurrency_limit", "concurrency_options")
+"""What people set in the UI: Prefect's own update would clear it."""
+
+
+def register(now: Settings, version: str, parameters: dict[str, Any]) -> None:
+    """Blocks, work pool, automation, and last the deployments of `prefect.yaml`, which carry `version`.
+
+    `parameters` are the deployments' default parameters.
+    """
+    register_blocks(now)
+    with get_client(sync_client=True) as client:
+        ensure_work_pool(client)
+        ensure_crash_automation(client)
+    for declared in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]:
+        deploy(declared, version, parameters)
+
+
+def ensure_work_pool(client: SyncPrefectClient) -> None:
+    """The pool whose worker runs each build as a process in the checkout."""
+    template = ProcessWorker.get_default_base_job_template()
+    with suppress(ObjectAlreadyExists):
+        client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+
+
+def ensure_crash_automation(client: SyncPrefectClient) -> None:
+    """Prefect's own automation that marks a run Crashed when its process is gone."""
+    wanted = AutomationCore(
+        name=CRASH_AUTOMATION,
+        description="A run whose process was killed sends no heartbeat and would stay Running for ever.",
+        trigger=EventTrigger(
+            after={"prefect.flow-run.heartbeat"},
+            expect={"prefect.flow-run.*"},
+            match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=CRASH_AFTER,
+        ),
+        actions=[
+            ChangeFlowRunState(
+                state=StateType.CRASHED,
+                message=f"No heartbeat for {CRASH_AFTER.seconds} s: the process that ran this is gone.",
+            )
+        ],
+    )
+    found = client.read_automations_by_name(CRASH_AUTOMATION)
+    if not found:
+        client.create_automation(wanted)
+    elif found[0].trigger != wanted.trigger or found[0].actions != wanted.actions:
+        client.update_automation(found[0].id, wanted)
+    for surplus in found[1:]:
+        client.delete_automation(surplus.id)
+
+
+def deploy(declared: dict[str, Any], version: str, parameters: dict[str, Any]) -> None:
+    """One deployment as `prefect.yaml` declares it, run in the checkout; its schedules are left alone."""
+    deployment = RunnerDeployment.from_entrypoint(
+        str(CHECKOUT / declared["entrypoint"]),
+        name=declared["name"],
+        description=declared.get("description"),
+        tags=declared.get("tags"),
+        parameters=parameters,
+        version=version,
+        work_pool_name=declared["work_pool"]["name"],
+        job_variables=declared["work_pool"].get("job_variables"),
+    )
+    deployment.entrypoint = declared["entrypoint"]
+    deployment.storage = LocalStorage(str(CHECKOUT))
+    deployment.model_fields_set.difference_update(KEPT)
+    deployment.apply()
+
+
+def main() -> None:
+    """Registers what standard input says: `{"version": ..., "parameters": {...}}`."""
+    given = json.load(sys.stdin)
+    register(settings(), given["version"], given["parameters"])
+
+
+if __name__ == "__main__":
+    main()

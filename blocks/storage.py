@@ -1,0 +1,88 @@
+"""The credentials and the S3Bucket block that every result goes through."""
+
+from typing import Any, cast
+
+from prefect_aws import AwsCredentials, MinIOCredentials, S3Bucket
+from prefect_aws.client_parameters import AwsClientParameters
+
+from blocks import s3
+from blocks.settings import BLOCK_REFERENCE, Settings
+from blocks.store import Store
+
+BUCKET_BLOCK = BLOCK_REFERENCE.partition("/")[2]
+CREDENTIALS_BLOCK = "larder-store"
+
+
+def register_blocks(settings: Settings) -> S3Bucket:
+    """Saves both blocks as the settings say, over what was there; any number of times.
+
+    Raises:
+        StoreNotConfiguredError: the settings hold no keys.
+    """
+    client = s3.client(settings)
+    credentials = MinIOCredentials(
+        minio_root_user=settings.s3_access_key_id,
+        minio_root_password=settings.s3_secret_access_key,
+        region_name=client.meta.region_name,
+        aws_client_parameters=AwsClientParameters(endpoint_url=settings.s3_endpoint_url),
+    )
+    credentials.save(CREDENTIALS_BLOCK, overwrite=True)
+    block = S3Bucket(bucket_name=settings.bucket_name, bucket_folder="", credentials=credentials)
+    block.save(BUCKET_BLOCK, overwrite=True)
+    return load_bucket(settings)
+
+
+def load_bucket(settings: Settings) -> S3Bucket:
+    """The saved block; what the settings give of endpoint, keys and bucket wins over what it holds.
+
+    Raises:
+        ValueError: the block is not there (Prefect's own message names it).
+    """
+    block = cast(S3Bucket, S3Bucket.load(BUCKET_BLOCK))
+    credentials = block.credentials
+    parameters = credentials.aws_client_parameters
+    if settings.s3_endpoint_url is not None:
+        parameters = parameters.model_copy(update={"endpoint_url": settings.s3_endpoint_url})
+    changed: dict[str, Any] = {"aws_client_parameters": parameters}
+    user, password = _key_fields(credentials)
+    if settings.s3_access_key_id is not None:
+        changed[user] = settings.s3_access_key_id
+    if settings.s3_secret_access_key is not None:
+        changed[password] = settings.s3_secret_access_key
+    update: dict[str, Any] = {"credentials": credentials.model_copy(update=changed)}
+    if settings.bucket is not None:
+        update["bucket_name"] = settings.bucket
+    return block.model_copy(update=update)
+
+
+def connection(block: S3Bucket) -> Any:
+    """A boto3 S3 client with the block's endpoint and keys and our own limits."""
+    credentials = block.credentials
+    user, password = (getattr(credentials, name) for name in _key_fields(credentials))
+    return s3.s3_client(
+        credentials.aws_client_parameters.endpoint_url,
+        user,
+        password.get_secret_value(),
+        credentials.region_name,
+    )
+
+
+def open_store(block: S3Bucket) -> Store:
+    """The block's bucket with our verbs."""
+    credentials = block.credentials
+    user, password = (getattr(credentials, name) for name in _key_fields(credentials))
+    reached = {
+        "key": user,
+        "secret": password.get_secret_value(),
+        "client_kwargs": {
+            "endpoint_url": credentials.aws_client_parameters.endpoint_url,
+            "region_name": credentials.region_name,
+        },
+    }
+    return Store(connection(block), block.bucket_name, fsspec=reached)
+
+
+def _key_fields(credentials: MinIOCredentials | AwsCredentials) -> tuple[str, str]:
+    if isinstance(credentials, AwsCredentials):
+        return "aws_access_key_id", "aws_secret_access_key"
+    return "minio_root_user", "minio_root_password"

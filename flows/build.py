@@ -1,0 +1,127 @@
+"""The flow: plan → load → build → package → publish.
+
+    python -m flows.build recipe.yml
+
+runs it with no server and no worker, only the store; `larder build` is for every day.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from prefect import task, unmapped
+from prefect.utilities.annotations import quote
+
+from flows import definitions, keys
+from flows.lifecycle.exports import Package
+from flows.lifecycle.sources import Catalog
+from flows.lifecycle.tables import Table
+from flows.options import Stage, forced
+from flows.publish import Published, Releases
+from flows.publish import publish as publish_package
+from flows.recipe import Lock, Recipe, is_floating
+from flows.run import Run, current_run
+from flows.shown import gather_shown, show
+from flows.stage import pipeline, stage
+
+plan, simulated_plan = stage(definitions.PLAN), stage(definitions.SIMULATED_PLAN)
+load, simulated_load = stage(definitions.LOAD), stage(definitions.SIMULATED_LOAD)
+assemble, simulated_assemble = stage(definitions.BUILD), stage(definitions.SIMULATED_BUILD)
+package, simulated_package = stage(definitions.PACKAGE), stage(definitions.SIMULATED_PACKAGE)
+
+
+@pipeline(name="build", flow_run_name="{recipe.product}", summary=show)
+def build(recipe: Recipe, force: Sequence[str] = (), fail_at: Stage | None = None) -> Published:
+    """Build one recipe and publish its package, executing only what was not finished before.
+
+    Args:
+        recipe: with its base and variables put in, as `flows.recipe_file.read_recipe` returns it
+        force: stages to execute although their result is there, `STAGE` or `STAGE:NAME`
+        fail_at: stage at which the first attempt fails, to show how a run is resumed
+    """
+    run = current_run()
+    run.about(product=recipe.product, recipe_hash=keys.digest(recipe))
+    run.force, run.fail_at = forced(force), fail_at
+    lock = plan_for(run, recipe)
+    run.about(version=lock.version)
+    files = simulated(lock) if lock.simulated else real(lock)
+    return publish(lock, files)
+
+
+def plan_for(run: Run, recipe: Recipe) -> Lock:
+    """The recipe's lock; a floating recipe is resolved once per flow run."""
+    resolve = simulated_plan if recipe.simulate else plan
+    lock: Lock = resolve(
+        recipe,
+        run=run.id if is_floating(recipe) else None,
+        day=run.day,
+        catalog=quote(catalog_of(run)),
+        releases=quote(Releases(run.store, recipe.product)),
+    )
+    return lock
+
+
+def real(lock: Lock) -> Package:
+    """Load, build and package what the lock names."""
+    tables = load.map(
+        [entry.dataset for entry in lock.inputs],
+        catalog=unmapped(quote(catalog_of(current_run()))),
+        label=[entry.name for entry in lock.inputs],
+    )
+    built = assemble(lock.version, lock.env, inputs=named(lock, gather_shown(tables)))
+    files: Package = package(
+        lock.name, lock.product, lock.version, lock.exports, lock.source_versions, built.tables
+    )
+    return files
+
+
+def simulated(lock: Lock) -> Package:
+    """The same, with everything that is data made up."""
+    seconds = lock.seconds
+    tables = simulated_load.map(
+        [entry.dataset for entry in lock.inputs],
+        seconds=unmapped(seconds.load),
+        label=[entry.name for entry in lock.inputs],
+    )
+    built = simulated_assemble(
+        lock.version,
+        lock.env,
+        lock.build,
+        lock.tables,
+        inputs=named(lock, gather_shown(tables)),
+        seconds=seconds.build,
+    )
+    files: Package = simulated_package(
+        lock.name,
+        lock.product,
+        lock.version,
+        lock.exports,
+        lock.source_versions,
+        built.tables,
+        seconds=seconds.package,
+    )
+    return files
+
+
+@task(task_run_name="publish", persist_result=False)
+def publish(lock: Lock, files: Package) -> Published:
+    """Make the product's folder in the bucket be what this run's results say."""
+    run = current_run()
+    store = run.store.patient(run.settings.store_seconds)
+    with run.suspecting():
+        return publish_package(store, lock, run.found_as(lock), run.found_as(files), run.metadata())
+
+
+def named(lock: Lock, tables: list[Table]) -> dict[str, Table]:
+    """The loaded inputs by their names."""
+    return {entry.name: table for entry, table in zip(lock.inputs, tables, strict=True)}
+
+
+def catalog_of(run: Run) -> Catalog:
+    """The catalog that the settings name; one on S3 is read with the keys of our own store."""
+    return Catalog(run.settings.catalog_url, run.store.fsspec)
+
+
+if __name__ == "__main__":
+    from flows.cli import build_without_server
+
+    sys.exit(build_without_server(sys.argv[1:]))

@@ -1,0 +1,16 @@
+"""Build: the output tables from the inputs."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from flows.lifecycle.tables import Table, Tables
+
+
+def build(
+    version: str,  # noqa: ARG001
+    env: Mapping[str, str],  # noqa: ARG001
+    inputs: Mapping[str, Table],
+    scratch: Path,  # noqa: ARG001
+) -> Tables:
+    """The tables of a product that has neither models nor commands: its inputs, as they are."""
+    return Tables(tables=dict(sorted(inputs.items())))

@@ -1,0 +1,77 @@
+"""What a real build refuses before it begins."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from flows.lifecycle.sources import READABLE
+from flows.recipe import (
+    CATALOG,
+    VERSION_PREV,
+    ExportFormat,
+    Problem,
+    Recipe,
+    RecipeError,
+    input_names,
+)
+
+WRITABLE = (ExportFormat.CSV, ExportFormat.PARQUET)
+"""The formats that a real build can write."""
+_SIMULATE = "(--simulate makes it up)"
+
+
+def check_real(recipe: Recipe) -> None:
+    """Refuse what only a simulated build can do; asks no catalog.
+
+    Raises:
+        RecipeError: with everything that stands in the way of a real build.
+    """
+    problems = [*_inputs(recipe), *_build(recipe), *_exports(recipe)]
+    if problems:
+        raise RecipeError(f"recipe of {recipe.product}", *problems)
+
+
+def _inputs(recipe: Recipe) -> Iterator[Problem]:
+    for at, dataset in enumerate(recipe.inputs.datasets):
+        place = f"inputs.datasets[{at}]"
+        if dataset.source not in (None, CATALOG):
+            yield Problem(f"{place}.source", f"{dataset.source}", f"{CATALOG} {_SIMULATE}")
+        if dataset.preprocessor:
+            yield Problem(f"{place}.preprocessor", dataset.preprocessor.function, f"none {_SIMULATE}")
+        if dataset.file_type not in (None, *READABLE):
+            yield Problem(
+                f"{place}.file_type", f"{dataset.file_type}", f"{' or '.join(READABLE)} {_SIMULATE}"
+            )
+        variable = dataset.version_env_var
+        if dataset.version is None and variable not in (None, VERSION_PREV):
+            expected = f"its value: --var {variable}=VERSION, the recipe's env, or the environment"
+            yield Problem(f"{place}.version_env_var", f"{variable}, which is not set", expected)
+
+
+def _build(recipe: Recipe) -> Iterator[Problem]:
+    for name in ("commands", "models", "tables", "files"):
+        if getattr(recipe.build, name):
+            yield Problem(f"stage_config.builds.build.{name}", name, f"no {name} in a real build {_SIMULATE}")
+
+
+def _exports(recipe: Recipe) -> Iterator[Problem]:
+    exports = recipe.exports.datasets if recipe.exports else ()
+    tables = input_names(recipe.inputs.datasets)
+    times = Counter(export.file_name for export in exports)
+    for at, export in enumerate(exports):
+        place = f"exports.datasets[{at}]"
+        if export.format not in WRITABLE:
+            yield Problem(f"{place}.format", export.format, f"{' or '.join(WRITABLE)} {_SIMULATE}")
+        elif export.custom:
+            yield Problem(
+                f"{place}.custom", ", ".join(export.custom), f"none for {export.format} {_SIMULATE}"
+            )
+        if times[export.file_name] > 1:
+            found = f"{export.file_name}, which {times[export.file_name]} exports are called"
+            yield Problem(f"{place}.filename", found, f"a file name of its own {_SIMULATE}")
+        if export.name not in tables:
+            ambiguous = any(name.startswith(f"{export.name}@") for name in tables)
+            found = f"{export.name}, which several inputs are called" if ambiguous else export.name
+            expected = (
+                "an import_as for each of them" if ambiguous else f"one of {', '.join(tables)} {_SIMULATE}"
+            )
+            yield Problem(f"{place}.name", found, expected)

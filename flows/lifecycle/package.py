@@ -1,0 +1,44 @@
+"""Package: the tables of a build as the files of a product."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from flows.lifecycle.exports import (
+    Package,
+    dictionary,
+    export_names,
+    with_checksums,
+    write_export,
+    zipped,
+)
+from flows.lifecycle.tables import Table
+from flows.recipe import Exports
+
+
+def package(  # noqa: PLR0913, PLR0917
+    name: str,
+    product: str,
+    version: str,
+    exports: Exports,
+    sources: Mapping[str, str],
+    tables: Mapping[str, Table],
+    scratch: Path,
+) -> Package:
+    """Write every export, the data dictionary, the zip of the exports where one is named, and `SHA256SUMS`.
+
+    Without exports every table becomes a CSV file.
+
+    Args:
+        sources: version of each input, by the input's name.
+        tables: with local files.
+    """
+    exported = [
+        write_export(file, export.format, tables[export.name], scratch)
+        for file, layers in export_names(exports, tables).items()
+        for export in layers
+    ]
+    used = {export.name: tables[export.name] for export in exports.datasets} or tables
+    title = f"{name} ({product} {version})"
+    archive = [zipped(exports.zip_file_name, exported, scratch)] if exports.zip_file_name else []
+    described = dictionary(title, sources, used, scratch)
+    return with_checksums([*exported, *described, *archive], scratch)

@@ -1,0 +1,100 @@
+"""Tables as Parquet files, and the DuckDB that reads and writes them."""
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+
+from flows.artifacts import File, Frozen, Output
+
+
+class Column(Frozen):
+    """One column of a table."""
+
+    name: str
+    type: str
+    """As DuckDB calls it: VARCHAR, BIGINT, ..."""
+
+
+class Table(Output):
+    """One table as Parquet."""
+
+    file: File
+    rows: int
+    columns: tuple[Column, ...]
+
+
+class Tables(Output):
+    """What a build gives: its tables, by name."""
+
+    tables: dict[str, Table]
+
+
+@contextmanager
+def database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database in memory that spills into `scratch` and gives the same bytes every time."""
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "threads": 1,
+        "memory_limit": "1GB",
+        "temp_directory": str(scratch / ".duckdb"),
+        "preserve_insertion_order": True,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+    }
+    with duckdb.connect(":memory:", config=settings) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        yield connection
+
+
+def read_table(file: Path, scratch: Path) -> Table:
+    """What a Parquet file says of its rows and columns.
+
+    Raises:
+        duckdb.Error: if it is no Parquet file.
+    """
+    with database(scratch) as connection:
+        columns = connection.execute("describe select * from read_parquet(?)", [str(file)]).fetchall()
+        counted = connection.execute("select count(*) from read_parquet(?)", [str(file)]).fetchall()
+    return Table(
+        file=file,
+        rows=counted[0][0],
+        columns=tuple(Column(name=name, type=kind) for name, kind, *_ in columns),
+    )
+
+
+def csv_to_parquet(source: Path, target: Path, scratch: Path) -> None:
+    """Write a CSV file with a header as Parquet: all columns are text, empty fields are null.
+
+    Raises:
+        ValueError: if the header is missing or names a column twice, or the text is not UTF-8.
+        duckdb.Error: if a row does not fit the header.
+    """
+    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in _header(source))
+    dialect = """auto_detect = false, header = true, delim = ',', quote = '"', escape = '"'"""
+    query = f"from read_csv($source, {dialect}, columns = {{{columns}}})"
+    with database(scratch) as connection:
+        connection.execute(
+            f"copy ({query}) to $target (format parquet, compression zstd, row_group_size 122880)",
+            {"source": str(source), "target": str(target)},
+        )
+
+
+def identifier(name: str) -> str:
+    """A column's name as it stands in SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _header(source: Path) -> list[str]:
+    with source.open(newline="", encoding="utf-8-sig") as lines:
+        names = next(csv.reader(lines, strict=True), [])
+    if not names or not all(names):
+        raise ValueError("its first line does not name every column")
+    if len({name.lower() for name in names}) < len(names):
+        raise ValueError(f"its first line names a column twice: {', '.join(names)}")
+    return names

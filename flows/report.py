@@ -1,0 +1,173 @@
+"""What a run came to: one JSON document for programs, one Markdown page for people."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from blocks.store import Store
+from flows.publish import Published
+from flows.recipe import Lock, RecipeError
+from flows.run import Run, Step
+
+SHOWN_STAGES = ("plan", "load", "model", "command", "build", "package")
+
+
+def document(  # noqa: PLR0913
+    *,
+    flow_run_id: str | None,
+    product: str | None,
+    version: str | None,
+    recipe_hash: str | None,
+    steps: Iterable[Step],
+    published: Published | None,
+    error: Exception | None,
+) -> dict[str, Any]:
+    """The document that `larder build --json` prints."""
+    refused = isinstance(error, RecipeError)
+    return {
+        "state": "refused" if refused else "failed" if error or published is None else "completed",
+        "flow_run_id": flow_run_id,
+        "product": product,
+        "version": version,
+        "recipe_hash": recipe_hash,
+        "stages": [_stage(step) for step in steps if step.stage in SHOWN_STAGES],
+        "package": _package(published) if published and not error else None,
+        "error": _error(error) if error else None,
+    }
+
+
+def of_run(run: Run, published: Published | None, error: Exception | None) -> dict[str, Any]:
+    """The document of a run, as far as it came."""
+    labels = {name: str(value) for name, value in run.labels.items()}
+    return document(
+        flow_run_id=run.id,
+        product=labels.get("product"),
+        version=labels.get("version"),
+        recipe_hash=labels.get("recipe_hash"),
+        steps=run.steps.values(),
+        published=published,
+        error=error,
+    )
+
+
+def refusal(error: Exception, product: str | None = None) -> dict[str, Any]:
+    """The document of a build that never began."""
+    return document(
+        flow_run_id=None,
+        product=product,
+        version=None,
+        recipe_hash=None,
+        steps=(),
+        published=None,
+        error=error,
+    )
+
+
+def _stage(step: Step) -> dict[str, Any]:
+    return {
+        "stage": step.stage,
+        "dataset": step.label,
+        "key": step.key,
+        "outcome": step.outcome,
+        "seconds": None if step.seconds is None else round(step.seconds, 3),
+        "result": step.result,
+        "reason": step.reason,
+    }
+
+
+def _package(published: Published) -> dict[str, Any]:
+    return {
+        "uri": published.uri,
+        "publish": published.publish,
+        "files": [
+            {"name": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in published.files
+        ],
+    }
+
+
+def _error(error: Exception) -> dict[str, Any]:
+    return {
+        "stage": getattr(error, "stage", None),
+        "key": getattr(error, "key", None),
+        "message": str(error) or type(error).__name__,
+    }
+
+
+def markdown(
+    steps: Iterable[Step],
+    lock: Lock | None,
+    published: Published | None,
+    error: Exception | None,
+    store: Store,
+) -> str:
+    """The page that the Prefect UI shows at the end of a run."""
+    parts = [_heading(published, error), _stages(steps, store)]
+    if lock is not None:
+        parts.append(_versions(lock))
+    if published is not None:
+        parts.append(_files(published, store))
+    return "\n\n".join(parts) + "\n"
+
+
+def _heading(published: Published | None, error: Exception | None) -> str:
+    if error is not None or published is None:
+        return f"# Failed\n\n{_cell(error or 'The run did not come to its end.')}"
+    name = f"{published.document.product} {published.document.version}"
+    kind = "simulated package" if published.document.simulated else "package"
+    said = {
+        "published": f"The {kind} is new, or other than before.",
+        "unchanged": f"The {kind} is what it was.",
+        "repaired": f"The {kind} was damaged and is whole again.",
+        "kept": "A real build published this version; a simulated one does not replace it.",
+    }[published.publish]
+    return f"# {name}: {published.publish}\n\n{said}"
+
+
+def _stages(steps: Iterable[Step], store: Store) -> str:
+    rows = [
+        (
+            step.title,
+            step.outcome or "did not end",
+            _cell(step.error or step.reason or ""),
+            "" if step.seconds is None else f"{step.seconds:.1f}",
+            "" if step.rows is None else f"{step.rows:,}",
+            "" if step.bytes is None else f"{step.bytes:,}",
+            _link(step.result, store) if step.result else "",
+        )
+        for step in steps
+    ]
+    return _table(("stage", "outcome", "why", "seconds", "rows", "bytes", "result"), rows)
+
+
+def _versions(lock: Lock) -> str:
+    rows = [
+        (entry.name, entry.dataset.id, entry.dataset.version, entry.dataset.file_type)
+        for entry in lock.inputs
+    ]
+    return "## Versions\n\n" + _table(("input", "dataset", "version", "file type"), rows)
+
+
+def _files(published: Published, store: Store) -> str:
+    rows = [
+        (
+            _link(published.uri.rsplit("/", 1)[0] + "/" + file.name, store, file.name),
+            f"{file.bytes:,}",
+            f"`{file.sha256:.12}`",
+        )
+        for file in published.files
+    ]
+    return f"## Package\n\n{_link(published.uri, store)}\n\n" + _table(("file", "bytes", "sha256"), rows)
+
+
+def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def _cell(text: object) -> str:
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _link(uri: str, store: Store, text: str | None = None) -> str:
+    name = store.name(uri)
+    url = f"{store.client.meta.endpoint_url}/{store.bucket}/{name}"
+    return f'[{text or name.rsplit("/", 1)[1]}]({url.replace(" ", "%20")} "{uri}")'

@@ -1,0 +1,76 @@
+"""What a run shows in the Prefect UI: progress while inputs load, and a page at its end."""
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import Any, cast
+from uuid import UUID
+
+from prefect import get_run_logger
+from prefect.artifacts import (
+    Artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+from prefect.context import FlowRunContext
+from prefect.futures import PrefectFuture
+
+from flows import report
+from flows.publish import Published
+from flows.recipe import Lock
+from flows.run import Outcome, Run, current_run
+from flows.stage import gather
+
+REPORT_TYPE = "larder-report"
+PROGRESS_SECONDS = 1.0
+
+
+def gather_shown(futures: Iterable[PrefectFuture[Any]]) -> list[Any]:
+    """As `gather`, with a progress artifact while inputs are really loaded."""
+    waiting, run = list(futures), current_run()
+    shown: UUID | None = None
+    for future in waiting:
+        while not future.state.is_final():
+            future.wait(timeout=PROGRESS_SECONDS)
+            shown = _progress(run, len(waiting), shown)
+    if shown:
+        update_progress_artifact(shown, 100.0)
+    return gather(waiting)
+
+
+def _progress(run: Run, inputs: int, shown: UUID | None) -> UUID | None:
+    loads = [step for step in run.steps.values() if step.stage == "load"]
+    ended = sum(step.outcome is not None for step in loads)
+    if shown is None and all(step.outcome is Outcome.REUSED for step in loads):
+        return None
+    percent, said = 100 * ended / inputs, f"{ended} of {inputs} inputs of {run.labels['product']} are there"
+    if shown is None:
+        key = _slug(f"{run.labels['product']}-load")
+        return cast(UUID, create_progress_artifact(percent, key=key, description=said))
+    update_progress_artifact(shown, percent, description=said)
+    return shown
+
+
+def show(run: Run, value: object, error: Exception | None) -> None:
+    """Put the page about a run, and the document that followers read, beside the flow run."""
+    published = value if isinstance(value, Published) else None
+    context = FlowRunContext.get()
+    try:
+        create_markdown_artifact(
+            report.markdown(run.steps.values(), _lock(run), published, error, run.store),
+            key=_slug(f"{run.labels.get('product', 'build')}-build"),
+            description=f"{run.labels.get('product')} {run.labels.get('version', '')}".strip(),
+        )
+        if context and context.flow_run and context.flow_run.deployment_id:
+            Artifact(type=REPORT_TYPE, data=report.of_run(run, published, error)).create()
+    except Exception:  # noqa: BLE001
+        get_run_logger().log(logging.WARNING, "The run's page could not be put into the UI.", exc_info=True)
+
+
+def _lock(run: Run) -> Lock | None:
+    return next((found.value for found in run.found.values() if isinstance(found.value, Lock)), None)
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -1,0 +1,431 @@
+"""`stage` makes a definition a Prefect task, `pipeline` makes a function a Prefect flow.
+
+The only module that knows Prefect's cache, persistence and transactions. A stage stands inside the task's
+function, under Prefect's own lock, with Prefect's own reading switched off: everywhere else Prefect swallows
+what has to fail.
+"""
+
+import functools
+import inspect
+import logging
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, ParamSpec, TypeVar, overload
+from zoneinfo import ZoneInfo
+
+from prefect import Flow, Task, get_run_logger
+from prefect.cache_policies import CachePolicy
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.futures import PrefectFuture
+from prefect.serializers import Serializer
+from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import exponential_backoff
+from prefect.transactions import (
+    CommitMode,
+    IsolationLevel,
+    Transaction,
+    TransactionState,
+    get_transaction,
+)
+
+from blocks.leases import Leases
+from blocks.settings import BLOCK_REFERENCE, settings
+from blocks.storage import load_bucket, open_store
+from blocks.store import Absent, Damaged, Store
+from flows import results
+from flows.artifacts import Artifact, Output, files_of
+from flows.definitions import Definition
+from flows.keys import NoKeyError
+from flows.recipe import RecipeError
+from flows.results import Found, Made, Question
+from flows.run import NoRunError, Outcome, Run, Step, current_run, opened
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+Value = TypeVar("Value", bound=Output)
+Summary = Callable[[Run, object, Exception | None], None]
+
+MOST_PASSES = 4
+BACKOFF_SECONDS = 2
+START_SECONDS = 10
+
+_stages: list[Task[..., Any]] = []
+_models: dict[str, type[Output]] = {}
+
+
+class StageFailed(Exception):  # noqa: N818
+    """A stage did not come to a result. What earlier stages persisted is kept.
+
+    Attributes:
+        stage, label, key: which one; the key is None if it could not be computed
+        cause: what went wrong in it
+    """
+
+    def __init__(self, stage: str, label: str | None, key: str | None, cause: Exception) -> None:
+        title = f"{stage} {label}" if label else stage
+        shown = f" (key {key[:16]})" if key else ""
+        super().__init__(f"Stage {title}{shown} failed: {cause or type(cause).__name__}")
+        self.stage = stage
+        self.label = label
+        self.key = key
+        self.cause = cause
+
+
+class AskedToFail(Exception):  # noqa: N818
+    """The run was told to fail here, to show how it is resumed."""
+
+
+class ResultSerializer(Serializer):
+    """Reads results into the one model that their stage returns. Names no class, imports nothing."""
+
+    type: Literal["larder"] = "larder"
+    function: str = ""
+
+    def dumps(self, obj: Any) -> bytes:
+        """Refuse: a stage writes its result itself and reads it back before it is Completed."""
+        raise TypeError(f"Prefect must not write the result of {self.function}: {type(obj).__name__}")
+
+    def loads(self, blob: bytes) -> Any:
+        """The value in a result's document.
+
+        Raises:
+            Damaged: if it is no such document.
+        """
+        if self.function not in _models:
+            raise TypeError(f"Import the module that defines {self.function} before its result is read.")
+        _, value = results.parse(self.function, blob, _models[self.function])
+        return value
+
+
+@dataclass
+class StageKey(CachePolicy):
+    """The cache policy of a stage: its key names an object of the bucket, its lock is a lease."""
+
+    definition: Definition[Output] = field(kw_only=True)
+
+    def __post_init__(self) -> None:
+        self.isolation_level = IsolationLevel.SERIALIZABLE
+        self.lock_manager = Leases()
+
+    def compute_key(
+        self,
+        task_ctx: TaskRunContext,
+        inputs: dict[str, Any],
+        flow_parameters: dict[str, Any],  # noqa: ARG002
+        **kwargs: Any,  # noqa: ARG002
+    ) -> str:
+        """The object name of the result that these inputs ask for.
+
+        Raises:
+            NoKeyError: if there is no key, or Prefect would read the bucket by itself.
+        """
+        if not task_ctx.task.refresh_cache:
+            raise NoKeyError(
+                f"Stage {self.definition.stage!r} was given refresh_cache=False. Then Prefect would read, "
+                "and could execute, what lies in the bucket. Leave it out; to run a stage again use --force."
+            )
+        return self.question(task_ctx, inputs).object_name
+
+    def question(self, context: TaskRunContext, inputs: Mapping[str, Any]) -> Question:
+        """What these inputs ask the bucket; asked once per attempt of a task run."""
+        run = current_run()
+        arguments = {name: value for name, value in inputs.items() if name != "label"}
+        known = {digest: found.object_name for digest, found in list(run.found.items())}
+        question = results.ask(self.definition, inputs.get("label"), arguments, run.labels, known)
+        run.questions[context.task_run.id] = question
+        return question
+
+
+class ParallelRunner(ThreadPoolTaskRunner[Any]):
+    """Threads for as many stages at once as `LARDER_PARALLEL` says when a run begins."""
+
+    def duplicate(self) -> "ParallelRunner":
+        """A runner for one run."""
+        return type(self)(max_workers=settings().parallel)
+
+
+def stage(definition: Definition[Value]) -> Task[..., Value]:
+    """A Prefect task that executes a stage, or reuses its persisted result if all of that is there."""
+    function = definition.function_name
+    _models[function] = definition.returns
+    task: Task[..., Value] = Task(
+        _body(definition),
+        name=definition.stage,
+        task_run_name=f"{definition.stage} {{label}}" if definition.labelled else definition.stage,
+        persist_result=True,
+        result_storage=BLOCK_REFERENCE,
+        result_serializer=ResultSerializer(function=function),
+        cache_policy=StageKey(definition=definition),
+        refresh_cache=True,
+        cache_result_in_memory=False,
+        retries=definition.retries,
+        retry_delay_seconds=exponential_backoff(BACKOFF_SECONDS) if definition.retries else None,
+        retry_condition_fn=_worth_retrying(definition),
+    )
+    _stages.append(task)
+    return task
+
+
+@overload
+def pipeline(body: Callable[Parameters, Returned], /) -> Flow[Parameters, Returned]: ...
+@overload
+def pipeline(
+    *, summary: Summary | None = None, **options: Any
+) -> Callable[[Callable[Parameters, Returned]], Flow[Parameters, Returned]]: ...
+def pipeline(body: Any = None, /, *, summary: Summary | None = None, **options: Any) -> Any:
+    """A Prefect flow whose stages share one loaded block, one scratch folder and one record of outcomes.
+
+    Damage that is found by reading is healed by going through the function again; what is whole is reused.
+
+    Args:
+        summary: called at the end, within the flow run, with the run and what the body returned or raised
+        options: further options of `prefect.Flow`
+    """
+
+    if body is None:
+        return functools.partial(pipeline, summary=summary, **options)
+    settled = {"name": body.__name__, "task_runner": ParallelRunner(), "persist_result": False}
+    return Flow(_in_a_run(body, summary), **{**settled, **options})
+
+
+def _in_a_run(
+    body: Callable[Parameters, Returned], summary: Summary | None
+) -> Callable[Parameters, Returned]:
+    @functools.wraps(body)
+    def run_body(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
+        with _opened_run() as run:
+            value, error = None, None
+            try:
+                value = _passes(functools.partial(body, *args, **kwargs), run)
+            except Exception as raised:  # noqa: BLE001
+                error = raised
+            if summary is not None:
+                summary(run, value, error)
+        if isinstance(error, RecipeError):
+            return Failed(name="Refused", message=str(error), data=error)  # type: ignore[return-value]
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]
+
+    return run_body
+
+
+def gather(futures: list[PrefectFuture[Any]]) -> list[Any]:
+    """What submitted stages came to. Waits for all of them before the first failure is raised.
+
+    Raises:
+        StageFailed: the first; its text counts the others.
+    """
+    for future in futures:
+        future.wait()
+    values, errors = [], []
+    for future in futures:
+        try:
+            values.append(future.result())
+        except Exception as error:  # noqa: BLE001
+            errors.append(error)
+    if len(errors) > 1:
+        others = ", ".join(
+            error.label or error.stage for error in errors[1:] if isinstance(error, StageFailed)
+        )
+        errors[0].args = (f"{errors[0]} ({len(errors) - 1} more failed: {others})",)
+    if errors:
+        raise errors[0]
+    return values
+
+
+def _body(definition: Definition[Value]) -> Callable[..., Value]:
+    def body(*args: Any, **kwargs: Any) -> Value:
+        context = TaskRunContext.get()
+        if context is None:
+            raise NoRunError(f"Stage {definition.stage!r} runs as a Prefect task, not by itself.")
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        try:
+            return _run_stage(definition, context, bound.arguments)  # type: ignore[return-value]
+        except Exception:
+            # Prefect would write the exception into the bucket, where reading it could import a class.
+            context.persist_result = False
+            raise
+
+    signature = inspect.signature(definition.function)
+    parameters = [one for name, one in signature.parameters.items() if name != "scratch"]
+    if definition.labelled:
+        parameters.append(inspect.Parameter("label", inspect.Parameter.KEYWORD_ONLY, annotation=str))
+    signature = signature.replace(parameters=parameters)
+    functools.update_wrapper(body, definition.function)
+    body.__signature__ = signature  # type: ignore[attr-defined]
+    return body
+
+
+def _run_stage(definition: Definition[Output], context: TaskRunContext, arguments: dict[str, Any]) -> Output:
+    run, began = current_run(), time.monotonic()
+    label, key = arguments.get("label"), None
+    with run.busy():
+        try:
+            transaction, question = _question(run, definition, context, arguments)
+            key = question.key
+            found, outcome, reason = _reuse_or_execute(run, question, arguments)
+        except Exception as error:
+            seconds = time.monotonic() - began
+            run.note(Step(definition.stage, label, key, Outcome.FAILED, seconds, error=str(error)))
+            if isinstance(error, RecipeError):
+                raise
+            raise StageFailed(definition.stage, label, key, error) from error
+        run.know(found)
+        if outcome is Outcome.REUSED:
+            transaction.state = TransactionState.COMMITTED
+        transaction.write_on_commit = False
+        step = _step(run, question, found, outcome, reason, time.monotonic() - began)
+        run.note(step)
+        _log(step)
+    return found.value
+
+
+def _question(
+    run: Run, definition: Definition[Output], context: TaskRunContext, arguments: dict[str, Any]
+) -> tuple[Transaction, Question]:
+    transaction = get_transaction()
+    question = run.questions.pop(context.task_run.id, None)
+    if (
+        not isinstance(transaction, Transaction)
+        or question is None
+        or transaction.key != question.object_name
+    ):
+        if isinstance(context.task.cache_policy, StageKey):
+            # Prefect logs what goes wrong with a key and runs on without one: say it again, to fail.
+            context.task.cache_policy.compute_key(context, arguments, {})
+        raise NoKeyError(
+            f"Stage {definition.stage!r} lost its cache policy: leave cache_policy to the stage."
+        )
+    transaction.commit_mode = CommitMode.EAGER
+    return transaction, question
+
+
+def _reuse_or_execute(
+    run: Run, question: Question, arguments: dict[str, Any]
+) -> tuple[Found, Outcome, str | None]:
+    stage, store = question.definition.stage, run.store.patient(run.settings.store_seconds)
+    if run.fail_at == stage and run.attempt == 1:
+        raise AskedToFail(f"the run was asked to fail at {stage}. Run it again, or retry it, to go on.")
+    outcome = Outcome.EXECUTED
+    try:
+        found = results.look(store, question)
+        if not run.forces(question) or found.result.made.flow_run == run.id:
+            return found, Outcome.REUSED, None
+        reason = "forced"
+    except Absent:
+        moved = run.set_aside.get(question.object_name)
+        outcome = Outcome.HEALED if moved else outcome
+        reason = moved or results.reason(store, question)
+    except Damaged as damage:
+        outcome, reason = Outcome.HEALED, _damage(store, damage)
+        if damage.uri == store.uri(question.object_name):
+            results.set_aside(store, question.object_name)
+    run.note(Step(stage, question.label, question.key, reason=reason))
+    return _execute(run, store, question, arguments), outcome, reason
+
+
+def _execute(run: Run, store: Store, question: Question, arguments: dict[str, Any]) -> Found:
+    began = time.monotonic()
+    definition = question.definition
+    given = {name: value for name, value in arguments.items() if name != "label"}
+    scratch = run.new_folder(definition.stage)
+    local = run.bring(given, store)
+    if "scratch" in inspect.signature(definition.function).parameters:
+        local["scratch"] = scratch
+    value = definition.function(**local)
+    if not isinstance(value, definition.returns):
+        raise TypeError(f"it returned {type(value).__name__}, not {definition.returns.__name__}")
+    known = run.given()
+    for file in files_of(value):
+        if isinstance(file, Path) and file not in known and scratch not in file.parents:
+            raise ValueError(
+                f"it returned {file}, which lies neither in its scratch folder nor among its inputs"
+            )
+    stored = results.upload(store, question, value, known)
+    for path, artifact in zip(files_of(value), files_of(stored), strict=True):
+        if isinstance(path, Path) and isinstance(artifact, Artifact) and path not in known:
+            run.keep(artifact, path)
+    made = Made(
+        flow_run=run.id,
+        worker=socket.gethostname(),
+        at=datetime.now(UTC),
+        seconds=round(time.monotonic() - began, 3),
+    )
+    return results.write(store, question, stored, made)
+
+
+def _step(  # noqa: PLR0913, PLR0917
+    run: Run, question: Question, found: Found, outcome: Outcome, reason: str | None, seconds: float
+) -> Step:
+    artifacts = [file for file in files_of(found.value) if isinstance(file, Artifact)]
+    rows = [artifact.rows for artifact in artifacts if artifact.rows is not None]
+    return Step(
+        question.definition.stage,
+        question.label,
+        question.key,
+        outcome,
+        seconds,
+        run.store.uri(question.object_name),
+        reason,
+        sum(rows) if rows else None,
+        sum(artifact.bytes for artifact in artifacts),
+    )
+
+
+def _damage(store: Store, damage: Damaged) -> str:
+    kind = "result" if damage.uri.startswith(store.uri("results/")) else "artifact"
+    return f"{kind} {damage.uri.removeprefix(store.uri(''))}: {damage.found}"
+
+
+def _log(step: Step) -> None:
+    because = f" ({step.reason})" if step.reason else ""
+    took = f" in {step.seconds:.1f} s" if step.outcome is not Outcome.REUSED else ""
+    level = logging.WARNING if step.outcome is Outcome.HEALED else logging.INFO
+    get_run_logger().log(level, "%s: %s %.8s%s%s", step.title, step.outcome, step.key, took, because)
+
+
+def _worth_retrying(definition: Definition[Output]) -> Callable[[Task[..., Any], TaskRun, State[Any]], bool]:
+    def worth_retrying(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> bool:  # noqa: ARG001
+        error = state.data
+        return isinstance(error, StageFailed) and isinstance(error.cause, definition.retry_on)
+
+    return worth_retrying
+
+
+def _passes(body: Callable[[], Returned], run: Run) -> Returned:
+    for _ in range(MOST_PASSES - 1):
+        try:
+            return body()
+        except Exception:
+            if not (healed := run.heal()):
+                raise
+            for line in healed:
+                get_run_logger().warning(line)
+    return body()
+
+
+@contextmanager
+def _opened_run() -> Iterator[Run]:
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise NoRunError("A pipeline runs as a Prefect flow, not by itself.")
+    now = settings()
+    block = load_bucket(now)
+    for task in _stages:
+        task.result_storage = block
+    store = open_store(block)
+    store.patient(START_SECONDS).check()
+    flow_run = context.flow_run
+    started = flow_run.start_time or datetime.now(UTC)
+    day = started.astimezone(ZoneInfo(now.timezone)).date()
+    with opened(str(flow_run.id), flow_run.run_count or 1, day, now, store) as run:
+        yield run

@@ -1,0 +1,107 @@
+"""What the Prefect server must hold: is it there, and made from this very code?"""
+
+import hashlib
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from blocks.settings import BLOCK_REFERENCE, CHECKOUT, Settings
+from flows.recipe_file import read_recipe
+from stack.daemon import tail
+from stack.servers import POOL
+from stack.steps import SetupError
+
+RECIPE = CHECKOUT / "recipe.yml"
+DEPLOYMENT = "build/build"
+CREDENTIALS_REFERENCE = "minio-credentials/larder-store"
+CRASH_AUTOMATION = "larder: runs without a heartbeat have crashed"
+
+
+def version(now: Settings) -> str:
+    """Names the code, the recipe and the settings from which everything on the server is made."""
+    digest = hashlib.sha256()
+    files = [
+        *(file for folder in ("blocks", "flows") for file in sorted((CHECKOUT / folder).rglob("*.py"))),
+        *(CHECKOUT / name for name in ("prefect.yaml", "recipe.yml", "requirements.lock")),
+    ]
+    for file in files:
+        digest.update(str(file.relative_to(CHECKOUT)).encode() + b"\0")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    secret = now.s3_secret_access_key.get_secret_value() if now.s3_secret_access_key else ""
+    for value in (str(CHECKOUT), now.s3_endpoint_url, now.s3_access_key_id, secret, now.bucket_name):
+        digest.update(str(value).encode() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def missing(api_url: str, wanted_version: str | None = None) -> list[str]:
+    """What is not on the server, by name; with a version, also a deployment of another version."""
+    lacking = [
+        block
+        for block in (BLOCK_REFERENCE, CREDENTIALS_REFERENCE)
+        if ask(api_url, "block_types/slug/{}/block_documents/name/{}", *block.split("/")) is None
+    ]
+    if ask(api_url, "work_pools/{}", POOL) is None:
+        lacking.append(f"work pool {POOL}")
+    if not ask(api_url, "automations/filter", body={"automations": {"name": {"any_": [CRASH_AUTOMATION]}}}):
+        lacking.append(f"automation {CRASH_AUTOMATION!r}")
+    deployment = ask(api_url, "deployments/name/{}/{}", *DEPLOYMENT.split("/"))
+    if deployment is None or wanted_version not in {None, deployment["version"]}:
+        lacking.append(f"deployment {DEPLOYMENT}")
+    return lacking
+
+
+def ensure_pool(api_url: str) -> None:
+    """Creates the work pool, so that its worker need not; the worker puts its own template in."""
+    if ask(api_url, "work_pools/{}", POOL) is None:
+        ask(api_url, "work_pools/", body={"name": POOL, "type": "process"})
+
+
+def register(environment: Mapping[str, str], wanted_version: str, log: Path) -> None:
+    """Creates or updates all of it, in a process of its own.
+
+    Raises:
+        SetupError: it could not; names the log.
+        RecipeError: the shipped recipe is wrong.
+    """
+    recipe = read_recipe(RECIPE).model_dump(mode="json")
+    given = json.dumps({"version": wanted_version, "parameters": {"recipe": recipe}})
+    with log.open("w") as output:
+        done = subprocess.run(
+            [sys.executable, "-m", "blocks.register"],
+            check=False,
+            input=given,
+            text=True,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=CHECKOUT,
+        )
+    if done.returncode != 0:
+        raise SetupError(
+            f"Registering blocks and deployments failed. The log is {log}; it ends with:\n{tail(log)}"
+        )
+
+
+def ask(api_url: str, path: str, *names: str, body: Mapping[str, Any] | None = None) -> Any:
+    """What Prefect's API answers; None where it says that there is no such thing.
+
+    Raises:
+        OSError: it does not answer, or refuses.
+    """
+    url = f"{api_url}/" + path.format(*(quote(name, safe="") for name in names))
+    content = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, content, {"Content-Type": "application/json"})  # noqa: S310
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=30) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        if error.code == 404:
+            return None
+        raise

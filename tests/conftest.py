@@ -1,0 +1,108 @@
+"""Fixtures that give tests real servers. Nothing is started before a test asks for it."""
+
+import os
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blocks.settings import Settings, settings
+from stack.ports import HOST, free_ports
+from stack.servers import prefect_server as new_prefect_server
+from tests import services
+from tests.services import Store, Valkey
+
+HOME = "LARDER_TEST_HOME"
+SERVER_PORT = "LARDER_TEST_SERVER_PORT"
+_reapers: list[subprocess.Popen[bytes]] = []
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Settles where everything will be before any test module imports Prefect; workers inherit it."""
+    config.addinivalue_line("markers", "storage: exercises the store itself; run against each kind of store")
+    if hasattr(config, "workerinput"):
+        return
+    for name in [name for name in os.environ if name.startswith(("LARDER_", "PREFECT_"))]:
+        if not name.startswith("LARDER_TEST_"):
+            del os.environ[name]
+    home = Path(tempfile.mkdtemp(prefix="larder-tests-"))
+    (home / "mode").write_text("local\n")
+    port = free_ports(1)[0]
+    os.environ |= {
+        HOME: str(home),
+        SERVER_PORT: str(port),
+        "LARDER_HOME": str(home),
+        "PREFECT_HOME": str(home / "client"),
+        "PREFECT_API_URL": f"http://{HOST}:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    _reapers.append(services.start_reaper(home))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Ends what was started."""
+    for reaper in _reapers:
+        reaper.communicate()
+
+
+@pytest.fixture(scope="session")
+def services_home() -> Path:
+    """The folder of all servers of this pytest."""
+    return Path(os.environ[HOME])
+
+
+@pytest.fixture(scope="session")
+def s3(services_home: Path) -> Store:
+    """A running S3 server."""
+    store = services.store_in(services_home / "s3")
+    services.shared(store.daemon)
+    return store
+
+
+@pytest.fixture(scope="session")
+def valkey(services_home: Path) -> Valkey:
+    """A running Redis server."""
+    server = services.valkey_in(services_home / "valkey")
+    services.shared(server.daemon)
+    return server
+
+
+@pytest.fixture(scope="session")
+def prefect_server(services_home: Path) -> str:
+    """The API URL of a running Prefect server; `PREFECT_API_URL` names it already."""
+    services.shared(new_prefect_server(services_home, int(os.environ[SERVER_PORT])))
+    return os.environ["PREFECT_API_URL"]
+
+
+@pytest.fixture
+def bucket(s3: Store) -> str:
+    """A new, empty bucket."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    s3.client.create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture
+def larder(s3: Store, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings, also in the environment, of a new bucket and a home of its own."""
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "mode").write_text("local\n")
+    for name, value in {**s3.environment(bucket), "LARDER_HOME": str(home)}.items():
+        monkeypatch.setenv(name, value)
+    return settings()
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Iterator[Store]:
+    """A running S3 server of this test alone, which may be stopped."""
+    store = services.store_in(tmp_path / "own-store")
+    store.daemon.start()
+    store.daemon.wait(services.START_SECONDS)
+    yield store
+    store.daemon.stop()

@@ -1,0 +1,142 @@
+import functools
+import http.server
+import socket
+import threading
+import time
+
+import pytest
+
+from flows.lifecycle.sources import Catalog, CatalogUnreachable, InputError
+from flows.recipe import FileType
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for dataset, version, extension in [
+        ("a", "24Q4", "csv"),
+        ("a", "25v9", "csv"),
+        ("a", "25v10", "csv"),
+        ("a", "25v10", "parquet"),
+        ("a", "25v10", "shp.zip"),
+        ("lion.b_1", "1", "geojson"),
+    ]:
+        file = tmp_path / "catalog" / dataset / version / f"{dataset}.{extension}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{dataset} {version}\n")
+    (tmp_path / "catalog" / "a" / "README.md").write_text("no version")
+    (tmp_path / "catalog" / "a" / ".hidden").mkdir()
+    return tmp_path / "catalog"
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def web(folder):
+    serve = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(params=["folder", "web"])
+def catalog(request, folder):
+    return Catalog(str(folder) if request.param == "folder" else request.getfixturevalue("web"))
+
+
+def test_versions_are_listed_oldest_first(catalog):
+    assert [version for version in catalog.versions("a") if version != "README.md"] == [
+        "24Q4",
+        "25v9",
+        "25v10",
+    ]
+    assert catalog.versions("lion.b_1") == ["1"]
+
+
+def test_only_folders_are_versions(folder):
+    assert Catalog(str(folder)).versions("a") == ["24Q4", "25v9", "25v10"]
+
+
+def test_what_is_not_there_has_no_versions_and_no_file_types(catalog):
+    assert catalog.versions("zzz") == []
+    assert catalog.file_types("a", "99") == []
+    assert not catalog.has("a", "99", FileType.CSV)
+    assert not catalog.has("a", "24Q4", FileType.PARQUET)
+
+
+def test_file_types_are_in_order_of_preference(catalog):
+    assert catalog.file_types("a", "25v10") == [FileType.PARQUET, FileType.CSV, FileType.SHAPEFILE]
+    assert catalog.preferred("a", "25v10") is FileType.PARQUET
+    assert catalog.preferred("a", "99") is None
+
+
+def test_files_are_fetched_whole(catalog, folder, tmp_path):
+    content = bytes(range(256)) * 20_000
+    (folder / "a" / "24Q4" / "a.csv").write_bytes(content)
+    catalog.fetch("a", "24Q4", FileType.CSV, tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == content
+
+
+def test_fetching_what_is_not_there_cannot_be_mended_by_trying_again(catalog, tmp_path):
+    with pytest.raises(InputError, match="has no csv file"):
+        catalog.fetch("a", "99", FileType.CSV, tmp_path / "fetched")
+
+
+def test_a_web_server_without_listings_still_has_pinned_files(web, tmp_path, monkeypatch):
+    monkeypatch.setattr(Quiet, "list_directory", lambda self, _: self.send_error(404))
+    catalog = Catalog(web)
+    assert catalog.versions("a") == []
+    assert catalog.has("a", "24Q4", FileType.CSV)
+    catalog.fetch("a", "24Q4", FileType.CSV, tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_text() == "a 24Q4\n"
+
+
+@pytest.mark.parametrize("status", [403, 500, 503])
+def test_an_error_of_the_server_is_not_taken_for_absence(web, monkeypatch, tmp_path, status):
+    for method in ("do_GET", "do_HEAD"):
+        monkeypatch.setattr(Quiet, method, lambda self: self.send_error(status))
+    catalog = Catalog(web)
+    for ask in (
+        lambda: catalog.versions("a"),
+        lambda: catalog.file_types("a", "24Q4"),
+        lambda: catalog.has("a", "24Q4", FileType.CSV),
+        lambda: catalog.fetch("a", "24Q4", FileType.CSV, tmp_path / "fetched"),
+    ):
+        with pytest.raises(CatalogUnreachable, match=web):
+            ask()
+
+
+@pytest.mark.parametrize("scheme", ["http", "s3"])
+def test_nobody_at_the_address_is_told_with_the_url(scheme):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}"
+    options = {"endpoint_url": address, "key": "k", "secret": "s"} if scheme == "s3" else {}
+    url = "s3://bucket/catalog" if scheme == "s3" else address
+    begun = time.monotonic()
+    with pytest.raises(CatalogUnreachable) as caught:
+        Catalog(url, options).versions("a")
+    assert caught.value.url == url
+    assert time.monotonic() - begun < 25
+
+
+def test_a_catalog_that_does_not_answer_is_given_up(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        catalog = Catalog(f"http://127.0.0.1:{silent.getsockname()[1]}", limit_seconds=0.5)
+        begun = time.monotonic()
+        with pytest.raises(CatalogUnreachable, match=r"no answer within 0\.5 seconds"):
+            catalog.versions("a")
+        assert time.monotonic() - begun < 5
+
+
+@pytest.mark.parametrize("url", ["/no/such/folder", "nowhere://x", "gopher4://"])
+def test_a_catalog_that_cannot_be_is_told(url):
+    with pytest.raises(CatalogUnreachable, match=url):
+        Catalog(url).versions("a")
+
+
+def test_secrets_are_in_no_repr():
+    assert "hush" not in repr(Catalog("s3://x", {"secret": "hush"}))

@@ -1,0 +1,295 @@
+import csv
+import hashlib
+import zipfile
+from datetime import date
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from flows.lifecycle import simulate
+from flows.lifecycle.build import build
+from flows.lifecycle.load import load
+from flows.lifecycle.package import package
+from flows.lifecycle.sources import Catalog, InputError
+from flows.recipe import Export, Exports, LockedDataset, StageConfig, simulated
+from flows.recipe_file import read_recipe
+
+REAL_RECIPES = sorted((Path(__file__).parent / "data" / "recipes").rglob("*.yml"))
+EVERYTHING = {
+    "zip_name": "all",
+    "datasets": [{"name": "a", "format": "csv"}, {"name": "a", "format": "parquet"}],
+}
+
+
+@pytest.fixture
+def scratch(tmp_path_factory):
+    return lambda: tmp_path_factory.mktemp("scratch")
+
+
+@pytest.fixture
+def given(tmp_path, scratch):
+    def given(content, file_type="csv"):
+        file = tmp_path / "catalog" / "a" / "1" / f"a.{file_type}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+        catalog = Catalog(str(tmp_path / "catalog"))
+        return load(locked(file_type=file_type, made_up=False), catalog=catalog, scratch=scratch())
+
+    return given
+
+
+def locked(**changes):
+    content = {"source": "catalog", "id": "a", "version": "1", "file_type": "csv", "made_up": True}
+    return LockedDataset(**{**content, **changes})
+
+
+def rows(table):
+    return duckdb.sql(f"from '{table.file}'").fetchall()
+
+
+def packaged(table, exports, scratch, make=package, **keywords):
+    exports = Exports.model_validate(exports)
+    return make("A", "a", "24Q4", exports, {"a": "1"}, {"a": table}, scratch=scratch, **keywords)
+
+
+def contents(made):
+    return {file.name: Path(file.file).read_bytes() for file in made.files}
+
+
+def test_columns_of_csv_are_text_and_empty_is_null(given):
+    table = given('id,name,n\n00042,"x, ""y""\nz",\n7,,1e5\n')
+    assert rows(table) == [("00042", 'x, "y"\nz', None), ("7", None, "1e5")]
+    assert table.rows == 2
+    assert [(column.name, column.type) for column in table.columns] == [
+        ("id", "VARCHAR"),
+        ("name", "VARCHAR"),
+        ("n", "VARCHAR"),
+    ]
+    assert table.file.name == "a.parquet"
+
+
+@pytest.mark.parametrize("content", ["\ufeffid,x\n1,2\n", "id,x\r\n1,2\r\n", "id,x\n1,2", "id,x\n1,2\n\n"])
+def test_csv_as_it_comes_from_other_programs(given, content):
+    table = given(content)
+    assert [column.name for column in table.columns] == ["id", "x"]
+    assert rows(table) == [("1", "2")]
+
+
+def test_a_header_alone_is_an_empty_table(given):
+    assert given("id,x\n").rows == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("", "does not name every column"),
+        ("id,,x\n1,2,3\n", "does not name every column"),
+        ("id,ID\n1,2\n", "names a column twice"),
+        ("id,x\n1,2\n3\n", "Line: 3"),
+        ("id,x\n1,2,3\n", "Line: 2"),
+        ('id,x\n1,"2\n', "unterminated"),
+        (b"id,x\n1,\xe9\n", "utf-8"),
+    ],
+)
+def test_broken_csv_is_told_and_not_repaired(given, content, said):
+    with pytest.raises(InputError, match="Input a 1 cannot be loaded") as caught:
+        given(content)
+    assert said in str(caught.value)
+
+
+def test_parquet_stays_what_it_is(given, tmp_path):
+    file = tmp_path / "x.parquet"
+    duckdb.sql(f"copy (select 1 as n, 'x' as t, date '2024-01-01' as d) to '{file}'")
+    table = given(file.read_bytes(), "parquet")
+    assert Path(table.file).read_bytes() == file.read_bytes()
+    assert [column.type for column in table.columns] == ["INTEGER", "VARCHAR", "DATE"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1 no parquet PAR1", b"id\n1\n"])
+def test_broken_parquet_is_told(given, content):
+    with pytest.raises(InputError, match="no readable parquet"):
+        given(content, "parquet")
+
+
+def test_loading_twice_gives_the_same_bytes_and_says_nothing_of_id_or_version(given):
+    one, other = given("id\n1\n"), given("id\n1\n")
+    assert Path(one.file).read_bytes() == Path(other.file).read_bytes()
+    assert set(one.model_dump()) == {"file", "rows", "columns"}
+
+
+def test_building_without_models_passes_the_inputs_on(given, scratch):
+    table = given("id\n1\n")
+    assert build("24Q4", {}, {"b": table, "a": table}, scratch()).tables == {"a": table, "b": table}
+
+
+def test_a_package_holds_exports_dictionary_zip_and_checksums(given, scratch):
+    table = given("id,note\n00042,x|y\n7,\n")
+    made = contents(packaged(table, EVERYTHING, scratch()))
+    assert list(made) == [
+        "a.csv",
+        "a.parquet",
+        "all.zip",
+        "data_dictionary.csv",
+        "data_dictionary.md",
+        "SHA256SUMS",
+    ]
+    assert made["a.csv"] == b"id,note\n00042,x|y\n7,\n"
+    for line in made["SHA256SUMS"].decode().splitlines():
+        digest, name = line.split("  ")
+        assert hashlib.sha256(made[name]).hexdigest() == digest
+    assert len(made["SHA256SUMS"].splitlines()) == len(made) - 1
+
+
+def test_the_zip_holds_the_exports_and_no_clock(given, scratch):
+    made = packaged(given("id\n1\n"), EVERYTHING, scratch())
+    archive = next(file.file for file in made.files if file.name == "all.zip")
+    with zipfile.ZipFile(archive) as opened:
+        assert opened.testzip() is None
+        assert opened.namelist() == ["a.csv", "a.parquet"]
+        assert opened.read("a.csv") == b"id\n1\n"
+        assert {entry.date_time for entry in opened.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+
+
+def test_the_data_dictionary_describes_every_column(given, scratch):
+    table = given("id,note,none\n00042,x|y,\n7,,\n00042,a,\n")
+    made = contents(packaged(table, EVERYTHING, scratch()))
+    described = list(csv.DictReader(made["data_dictionary.csv"].decode().splitlines()))
+    assert described[0] == {
+        "table": "a",
+        "column": "id",
+        "type": "VARCHAR",
+        "rows": "3",
+        "nulls": "0",
+        "distinct": "2",
+        "min": "00042",
+        "max": "7",
+        "example": "00042",
+    }
+    assert [(row["nulls"], row["distinct"], row["example"]) for row in described[1:]] == [
+        ("1", "2", "x|y"),
+        ("3", "0", ""),
+    ]
+    assert "x\\|y" in made["data_dictionary.md"].decode()
+    assert "| a | 1 |" in made["data_dictionary.md"].decode()
+
+
+def test_packaging_twice_gives_the_same_bytes(given, scratch):
+    table = given("id\n" + "".join(f"{n}\n" for n in range(5000)))
+    one, other = (contents(packaged(table, EVERYTHING, scratch())) for _ in range(2))
+    assert one == other
+
+
+def test_times_do_not_depend_on_the_machines_zone(given, scratch, tmp_path, monkeypatch):
+    file = tmp_path / "x.parquet"
+    duckdb.sql(f"copy (select timestamptz '2024-01-01 12:00:00+00' as t) to '{file}'")
+    table = given(file.read_bytes(), "parquet")
+    monkeypatch.setenv("TZ", "America/New_York")
+    made = contents(packaged(table, {"datasets": [{"name": "a", "format": "csv"}]}, scratch()))
+    assert made["a.csv"] == b"t\n2024-01-01 12:00:00+00\n"
+
+
+def test_file_names_and_the_output_folder_are_kept(given, scratch):
+    exports = {
+        "output_folder": "out/deep",
+        "zip_name": "z",
+        "datasets": [{"name": "a", "format": "csv", "filename": "My A.txt"}],
+    }
+    made = packaged(given("id\n1\n"), exports, scratch())
+    assert [file.name for file in made.files][:3] == [
+        "data_dictionary.csv",
+        "data_dictionary.md",
+        "out/deep/My A.txt",
+    ]
+    with zipfile.ZipFile(made.files[3].file) as opened:
+        assert opened.namelist() == ["My A.txt"]
+
+
+def test_without_exports_every_table_becomes_csv(given, scratch):
+    made = packaged(given("id\n1\n"), {}, scratch())
+    assert [file.name for file in made.files] == [
+        "a.csv",
+        "data_dictionary.csv",
+        "data_dictionary.md",
+        "SHA256SUMS",
+    ]
+    assert (made.files[0].rows, made.files[0].format) == (1, "csv")
+
+
+def test_made_up_inputs_depend_on_id_and_version_alone(scratch):
+    def made(**changes):
+        return Path(simulate.load(locked(**changes), seconds=0, scratch=scratch()).file).read_bytes()
+
+    assert made() == made() == made(custom={"x": 1})
+    assert len({made(), made(version="2"), made(id="b")}) == 3
+
+
+def test_made_up_tables_depend_on_version_and_the_content_of_inputs(scratch):
+    inputs = {name: simulate.load(locked(id=name), seconds=0, scratch=scratch()) for name in "ab"}
+    changed = {**inputs, "b": simulate.load(locked(id="b", version="2"), seconds=0, scratch=scratch())}
+
+    def made(version="24Q4", given=inputs, config=StageConfig(), tables=("x",)):  # noqa: B008
+        built = simulate.build(version, {}, config, tables, given, seconds=0, scratch=scratch())
+        return {name: Path(table.file).read_bytes() for name, table in built.tables.items()}
+
+    assert made() == made() == made(given=dict(reversed(inputs.items())))
+    assert made() != made(version="25Q1")
+    assert made() != made(given=changed)
+    assert list(made(tables=("x", "y"))) == ["x", "y"]
+
+
+def test_a_simulated_package_of_csv_and_parquet_is_a_real_one(given, scratch):
+    table = given("id\n1\n")
+    real = packaged(table, EVERYTHING, scratch())
+    made_up = packaged(table, EVERYTHING, scratch(), make=simulate.package, seconds=0)
+    assert contents(real) == contents(made_up)
+
+
+def test_simulated_stages_take_their_seconds(scratch, monkeypatch):
+    slept = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    table = simulate.load(locked(), seconds=3, scratch=scratch())
+    simulate.build("1", {}, StageConfig(), ("a",), {"a": table}, seconds=4, scratch=scratch())
+    packaged(table, {}, scratch(), make=simulate.package, seconds=2)
+    assert slept == [3, 4, 2]
+
+
+class NothingReleased:
+    def versions(self):
+        return []
+
+    def lock(self, version):
+        raise KeyError(version)
+
+
+@pytest.mark.parametrize("path", REAL_RECIPES, ids=lambda path: path.stem)
+def test_recipes_in_daily_use_go_through_the_whole_simulated_lifecycle(path, scratch, tmp_path):
+    (tmp_path / "catalog").mkdir()
+    lock = simulate.plan(
+        simulated(read_recipe(path)),
+        run=None,
+        day=date(2024, 5, 17),
+        catalog=Catalog(str(tmp_path / "catalog")),
+        releases=NothingReleased(),
+        scratch=scratch(),
+    )
+    table = simulate.load(lock.inputs[0].dataset, seconds=0, scratch=scratch())
+    inputs = {item.name: table for item in lock.inputs}
+    built = simulate.build(
+        lock.version, lock.env, lock.build, lock.tables, inputs, seconds=0, scratch=scratch()
+    )
+    made = simulate.package(
+        lock.name,
+        lock.product,
+        lock.version,
+        lock.exports,
+        lock.source_versions,
+        built.tables,
+        seconds=0,
+        scratch=scratch(),
+    )
+    names = [file.name for file in made.files]
+    assert len(set(names)) == len(names)
+    folder = f"{lock.exports.output_folder}/" if lock.exports.output_folder else ""
+    wanted = lock.exports.datasets or [Export(name=lock.product, format="csv")]
+    assert {folder + export.file_name for export in wanted} <= set(names)
