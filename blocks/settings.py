@@ -1,6 +1,7 @@
 """Every setting, once: `LARDER_*` from the environment, the stack's own file, `.env`, or a default."""
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,12 @@ def _endpoint(value: str) -> str:
     scheme, _, host = value.partition("://")
     if scheme not in {"http", "https"} or not host or "/" in host or "@" in host:
         raise ValueError("valid is http://HOST[:PORT] or https://HOST[:PORT], without user or path")
+    return value
+
+
+def _bucket(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
+        raise ValueError("valid are 3 to 63 lower-case letters, digits, dots and dashes")
     return value
 
 
@@ -82,7 +89,7 @@ class Settings(BaseSettings):
     """Where the S3 store answers."""
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
-    bucket: str | None = Field(None, pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+    bucket: Annotated[str, AfterValidator(_bucket)] | None = None
     redis_url: Annotated[SecretStr, AfterValidator(_redis)] | None = None
     """Where leases are kept; None keeps them in files of this home."""
     catalog_url: Annotated[str, BeforeValidator(_catalog)] = str(CHECKOUT / "catalog")

@@ -67,10 +67,10 @@ class Unreachable(StoreError):  # noqa: N818
     """The store gave no clear answer. What is in it may be whole: try again, or look at the store."""
 
     def __init__(self, uri: str, endpoint: str, cause: Exception) -> None:
-        said = " ".join(str(cause).split())
+        said = " ".join(str(cause).split()).rstrip(".")
         super().__init__(
             uri,
-            f"The object store at {endpoint} refused or did not answer for {uri}: {said} "
+            f"The object store at {endpoint} refused or did not answer for {uri}: {said}. "
             "Nothing that was finished is lost. Look whether the store runs and lets us in, then run again.",
         )
         self.endpoint = endpoint

@@ -122,6 +122,6 @@ def catalog_of(run: Run) -> Catalog:
 
 
 if __name__ == "__main__":
-    from flows.cli import build_without_server
+    from flows.cli import build_alone
 
-    sys.exit(build_without_server(sys.argv[1:]))
+    sys.exit(build_alone(sys.argv[1:]))

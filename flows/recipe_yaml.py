@@ -16,7 +16,6 @@ MAX_DEPTH = 32
 Place = tuple[str | int, ...]
 
 _RESOLVER = yaml.resolver.Resolver()
-_CONSTRUCTOR = yaml.constructor.SafeConstructor()
 _PLAIN_TYPES = tuple(f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "null"))
 
 
@@ -131,7 +130,7 @@ class _Reader:
         if kind not in _PLAIN_TYPES:
             return text
         try:
-            value = _CONSTRUCTOR.construct_object(yaml.ScalarNode(kind, text))
+            value = yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(kind, text))
         except ValueError as error:
             raise self._refusal(place, event, f"{text:.40}", "a number that can be read") from error
         if isinstance(value, float) and not math.isfinite(value):

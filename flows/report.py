@@ -1,12 +1,12 @@
 """What a run came to: one JSON document for programs, one Markdown page for people."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
 
 from blocks.store import Store
-from flows.publish import Published
+from flows.publish import Published, Publishing
 from flows.recipe import Lock, RecipeError
-from flows.run import Run, Step
+from flows.run import Outcome, Run, Step
 
 SHOWN_STAGES = ("plan", "load", "model", "command", "build", "package")
 
@@ -60,6 +60,40 @@ def refusal(error: Exception, product: str | None = None) -> dict[str, Any]:
         published=None,
         error=error,
     )
+
+
+def line(step: Step) -> str:
+    """One line about a step as it begins, and one as it ends."""
+    if step.outcome is None:
+        return f"{step.title}: running ({step.reason})"
+    return stage_line({**_stage(step), "error": step.error})
+
+
+def stage_line(stage: Mapping[str, Any]) -> str:
+    """One line about a stage of the document."""
+    title = f"{stage['stage']} {stage['dataset']}" if stage["dataset"] else stage["stage"]
+    key = f" {stage['key'][:8]}" if stage["key"] else ""
+    seconds = stage["seconds"]
+    took = f" in {seconds:.1f} s" if seconds is not None and stage["outcome"] != Outcome.REUSED else ""
+    because = f" ({stage['reason']})" if stage["reason"] else ""
+    return f"{title}: {stage['outcome'] or 'did not end'}{key}{took}{because}"
+
+
+def say_end(answer: Mapping[str, Any], out: TextIO, errors: TextIO) -> None:
+    """Say what a build came to: the package, or what went wrong."""
+    if answer["error"]:
+        print(f"{answer['state'].capitalize()}: {answer['error']['message']}", file=errors)
+        return
+    package = answer["package"]
+    size = sum(file["bytes"] for file in package["files"])
+    print(
+        f"{answer['product']} {answer['version']}: {package['publish']}, {len(package['files'])} files, "
+        f"{size:,} bytes",
+        file=out,
+    )
+    if package["publish"] == Publishing.KEPT:
+        print("A real build published this version; a simulated one does not replace it.", file=out)
+    print(f"Package: {package['uri']}", file=out)
 
 
 def _stage(step: Step) -> dict[str, Any]:

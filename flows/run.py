@@ -60,6 +60,14 @@ class Step:
 Listener = Callable[[Step], None]
 
 
+@dataclass
+class Audience:
+    """Somebody who follows runs in this process."""
+
+    hear: Listener
+    runs: list["Run"] = field(default_factory=list)
+
+
 class NoRunError(RuntimeError):
     """A stage was called outside a pipeline."""
 
@@ -75,7 +83,7 @@ class Run:
     store: Store
     folder: Path
     """Scratch: every stage that is executed gets a folder of its own in it."""
-    listeners: tuple[Listener, ...] = ()
+    audiences: tuple["Audience", ...] = ()
     labels: dict[str, object] = field(default_factory=dict)
     force: frozenset[tuple[str, str | None]] = frozenset()
     fail_at: str | None = None
@@ -111,8 +119,8 @@ class Run:
         with self.guard:
             before = self.steps.get((step.stage, step.label))
             self.steps[step.stage, step.label] = step = _stronger(before, step)
-        for listener in self.listeners:
-            listener(step)
+        for audience in self.audiences:
+            audience.hear(step)
 
     def know(self, found: Found) -> None:
         """Remember a result of this run, and which artifacts it names."""
@@ -243,7 +251,7 @@ class Run:
 
 
 _current: ContextVar[Run] = ContextVar("larder_run")
-_listeners: ContextVar[tuple[Listener, ...]] = ContextVar("larder_listeners", default=())
+_audiences: ContextVar[tuple["Audience", ...]] = ContextVar("larder_audiences", default=())
 
 
 def current_run() -> Run:
@@ -259,13 +267,14 @@ def current_run() -> Run:
 
 
 @contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Tell `listener` of every step of the runs that this block starts, when it begins and when it ends."""
-    token = _listeners.set((*_listeners.get(), listener))
+def listening(hear: Listener) -> Iterator["Audience"]:
+    """Be told of the runs that this block starts, and of each step as it begins and as it ends."""
+    audience = Audience(hear)
+    token = _audiences.set((*_audiences.get(), audience))
     try:
-        yield
+        yield audience
     finally:
-        _listeners.reset(token)
+        _audiences.reset(token)
 
 
 @contextmanager
@@ -280,9 +289,10 @@ def opened(run_id: str, attempt: int, day: date, settings: Settings, store: Stor
         keeper.take(name, holder)
     folder = settings.scratch / name
     folder.mkdir()
-    token = _current.set(
-        run := Run(run_id, attempt, day, settings, store, folder, listeners=_listeners.get())
-    )
+    run = Run(run_id, attempt, day, settings, store, folder, audiences=_audiences.get())
+    for audience in run.audiences:
+        audience.runs.append(run)
+    token = _current.set(run)
     try:
         yield run
     finally:

@@ -13,6 +13,7 @@ from pathlib import Path
 MARK = "LARDER_STACK"
 """Environment variable by which everything that a daemon started is known, grandchildren too."""
 
+KILL_SECONDS = 5
 LOOPBACK = "127.0.0.1,localhost"
 
 
@@ -205,17 +206,25 @@ def _command(pid: int) -> list[str]:
 
 
 def _end(pids: list[int], seconds: float, *, session: bool) -> None:
-    known = {pid: start_time(pid) for pid in pids}
+    known = [(pid, start_time(pid)) for pid in pids]
     for pid in pids:
         _signal(os.kill, pid, signal.SIGTERM)
-    deadline = time.monotonic() + seconds
-    while any(_is_still(pid, known[pid]) for pid in pids) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    for pid in pids:
-        if _is_still(pid, known[pid]):
+    for pid, started in _left(known, seconds):
+        if _is_still(pid, started):
             _signal(os.kill, pid, signal.SIGKILL)
-        if session:
+    if session:
+        for pid in pids:
             _signal(os.killpg, pid, signal.SIGKILL)
+    _left(known, KILL_SECONDS)
+
+
+def _left(known: list[tuple[int, str | None]], seconds: float) -> list[tuple[int, str | None]]:
+    deadline = time.monotonic() + seconds
+    while left := [(pid, started) for pid, started in known if _is_still(pid, started)]:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return left
 
 
 def _is_still(pid: int, started: str | None) -> bool:

@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "PREFECT_HOME": str(home / "client"),
         "PREFECT_API_URL": f"http://{HOST}:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_LOGGING_TO_API_ENABLED": "false",
         "DO_NOT_TRACK": "1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
@@ -106,3 +107,17 @@ def own_store(tmp_path: Path) -> Iterator[Store]:
     store.daemon.wait(services.START_SECONDS)
     yield store
     store.daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def blocks(prefect_server: str, s3: Store) -> None:
+    """The saved blocks. Each test's own bucket wins over theirs through the environment."""
+    from blocks.storage import register_blocks
+
+    register_blocks(s3.keys)
+
+
+@pytest.fixture
+def stack(blocks: None, larder: Settings) -> Settings:
+    """All that a build needs: server, store, saved blocks, and a new bucket and home."""
+    return larder

@@ -59,7 +59,8 @@ def test_the_newest_does_not_depend_on_where_one_begins(versions, shuffle: rando
     ],
 )
 def test_versions_are_compared_by_what_they_mean(ascending):
-    assert sorted(ascending[::-1], key=order) == ascending
+    shuffled = ascending[::-1]
+    assert sorted(shuffled, key=order) == ascending
 
 
 def test_equal_meaning_written_differently_has_one_order():

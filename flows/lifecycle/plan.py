@@ -114,6 +114,14 @@ class _Dumper(yaml.SafeDumper):
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
+    def text(self, value: str) -> yaml.ScalarNode:
+        """As YAML wants it, but with Unicode's own line breaks escaped: PyYAML would read them as spaces."""
+        style = '"' if set(value) & set("\x85\u2028\u2029\ufeff") else None
+        return self.represent_scalar("tag:yaml.org,2002:str", value, style)
+
+
+_Dumper.add_representer(str, _Dumper.text)
+
 
 def lock_text(recipe: Recipe) -> str:
     """A recipe as YAML; reading it gives an equal recipe."""

@@ -236,4 +236,4 @@ def _is_there(files: Any, path: str) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
+    return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__

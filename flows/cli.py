@@ -1,0 +1,172 @@
+"""The `larder` command. Imports Prefect only once a build begins."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+from blocks import s3
+from blocks.settings import CHECKOUT, SettingsError, home_folder, settings, stack_environment
+from blocks.store import Store, StoreError
+from flows import report
+from flows.lifecycle.checks import check_real
+from flows.options import forced, stage_named
+from flows.publish import published_lock
+from flows.recipe import Problem, Recipe, RecipeError, is_plain_name, real, simulated
+from flows.recipe_file import read_recipe
+from flows.server import ServerMissing
+
+EXIT_CODES = {"completed": 0, "failed": 1, "refused": 2}
+INTERRUPTED = 130
+QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
+"""Prefect's own lines go to its UI; what a person needs, the command prints."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses wrong words on the command line as a wrong recipe is refused."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse.
+
+        Raises:
+            RecipeError: always.
+        """
+        raise RecipeError(self.prog, Problem("command line", message, f"what `{self.prog} --help` says"))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the `larder` command; its exit code is 0 for done, 1 for failed, 2 for refused."""
+    for name, value in {**QUIET, **stack_environment()}.items():
+        os.environ.setdefault(name, value)
+    return _build(list(sys.argv[1:] if arguments is None else arguments), alone=False)
+
+
+def build_alone(arguments: Sequence[str]) -> int:
+    """`larder build` without a server or a worker, in this process and with a temporary Prefect API."""
+    return _build(["build", *arguments], alone=True)
+
+
+def _build(words: list[str], *, alone: bool) -> int:
+    as_json = "--json" in words
+    out = sys.stderr if as_json else sys.stdout
+    _say_warnings()
+    try:
+        answer = _answer(words, alone, out)
+    except (RecipeError, SettingsError) as error:
+        answer = report.refusal(error)
+    except (StoreError, ServerMissing, s3.StoreNotConfiguredError) as error:
+        answer = {**report.refusal(error), "state": "failed"}
+    except KeyboardInterrupt:
+        print("Interrupted. What was finished is kept; build again to go on.", file=sys.stderr)
+        return INTERRUPTED
+    if as_json:
+        print(json.dumps(answer, indent=2))
+    report.say_end(answer, out, sys.stderr)
+    return EXIT_CODES[answer["state"]]
+
+
+def _say_warnings() -> None:
+    said = logging.StreamHandler(sys.stderr)
+    said.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.getLogger("flows").addHandler(said)
+
+
+def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:
+    asked = _parser(alone).parse_args(["--locked=" if word == "--locked" else word for word in words])
+    forced(asked.force)
+    options = {
+        "recipe": _recipe(asked),
+        "force": sorted(asked.force),
+        "fail_at": stage_named(asked.fail_at, "--fail-at") if asked.fail_at else None,
+    }
+    if alone:
+        from flows.alone import run_alone
+
+        return run_alone(options, out)
+    if asked.on_worker or _is_docker():
+        from flows.follow import run_on_worker
+
+        return run_on_worker(options, out)
+    from flows.here import run_here
+
+    return run_here(options, out)
+
+
+def _parser(alone: bool) -> Parser:
+    parser = Parser("python -m flows" if alone else "larder", description="Versioned datasets from recipes.")
+    build = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
+        "build",
+        help="build a recipe, executing only what was not finished before",
+        description="Build a recipe and publish its package, executing only what was not finished before.",
+        epilog="Exit code: 0 completed, 1 failed, 2 refused (fix the recipe or the command).",
+    )
+    build.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="default: ./recipe.yml, else the shipped one"
+    )
+    kind = build.add_mutually_exclusive_group()
+    kind.add_argument("--simulate", action="store_true", help="make the data up")
+    kind.add_argument("--real", action="store_true", help="build real data, even if the recipe is simulated")
+    build.add_argument(
+        "--locked", metavar="VERSION", help="the lock of a published version, or of the newest"
+    )
+    build.add_argument(
+        "--force", action="append", default=[], metavar="STAGE[:NAME]", help="execute it, even if finished"
+    )
+    build.add_argument("--fail-at", metavar="STAGE", help="let the first attempt fail there")
+    build.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="for the recipe")
+    build.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    if not alone:
+        build.add_argument("--on-worker", action="store_true", help="build through the deployment")
+    return parser
+
+
+def _recipe(asked: argparse.Namespace) -> Recipe:
+    recipe = read_recipe(_path(asked.recipe), _variables(asked.var), os.environ)
+    if asked.locked is not None:
+        recipe = published_lock(_store(), recipe.product, _version(asked.locked))
+    if asked.simulate:
+        recipe = simulated(recipe)
+    if asked.real:
+        recipe = real(recipe)
+    if recipe.simulate is None:
+        check_real(recipe)
+    return recipe
+
+
+def _path(given: str | None) -> Path:
+    if given is not None:
+        return Path(given)
+    here = Path("recipe.yml")
+    return here if here.exists() else CHECKOUT / "recipe.yml"
+
+
+def _variables(given: Sequence[str]) -> Mapping[str, str]:
+    pairs = [one.partition("=") for one in given]
+    for name, equals, _ in pairs:
+        if not (name.isidentifier() and equals):
+            raise RecipeError("--var", Problem("variable", repr(name + equals), "NAME=VALUE"))
+    return {name: value for name, _, value in pairs}
+
+
+def _version(given: str) -> str | None:
+    if given and not is_plain_name(given):
+        raise RecipeError("--locked", Problem("version", repr(given), "a published version"))
+    return given or None
+
+
+def _store() -> Store:
+    now = settings()
+    return Store(s3.client(now), now.bucket_name).patient(now.store_seconds)
+
+
+def _is_docker() -> bool:
+    mode = home_folder() / "mode"
+    return mode.exists() and mode.read_text().strip() == "docker"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

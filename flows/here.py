@@ -1,0 +1,44 @@
+"""Builds in this process, against the Prefect server."""
+
+from typing import Any, TextIO
+
+from flows import report
+from flows.build import build
+from flows.run import Audience, Step, listening
+from flows.server import api_url, run_page
+
+
+def run_here(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
+    """Build, saying each step as it happens; the document that says what it came to.
+
+    Raises:
+        ServerMissing: there is no server to run against.
+    """
+    api_url()
+    answer = run_said(options, out)
+    if answer["flow_run_id"]:
+        print(f"Prefect UI: {run_page(answer['flow_run_id'])}", file=out)
+    return answer
+
+
+def run_said(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
+    """Call the flow, and say each step as it happens."""
+
+    def hear(step: Step) -> None:
+        print(report.line(step), file=out, flush=True)
+
+    with listening(hear) as audience:
+        try:
+            published = build(**options)
+        except Exception as error:  # noqa: BLE001
+            return _document(audience, options, None, error)
+    return _document(audience, options, published, None)
+
+
+def _document(
+    audience: Audience, options: dict[str, Any], published: Any, error: Exception | None
+) -> dict[str, Any]:
+    if audience.runs:
+        return report.of_run(audience.runs[-1], published, error)
+    failure = error or RuntimeError("the run did not begin")
+    return {**report.refusal(failure, options["recipe"].product), "state": "failed"}
