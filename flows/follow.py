@@ -1,33 +1,25 @@
 """Builds through the deployment, and follows the run to its end."""
 
+import json
 import time
 from typing import Any, TextIO
-from uuid import UUID
 
 import httpx
-from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.filters import (
-    ArtifactFilter,
-    ArtifactFilterFlowRunId,
-    ArtifactFilterType,
-    FlowRunFilter,
-    FlowRunFilterId,
-)
-from prefect.client.schemas.objects import FlowRun, TaskRun
-from prefect.client.schemas.sorting import ArtifactSort, TaskRunSort
-from prefect.exceptions import ObjectNotFound
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from flows import report
-from flows.server import ServerMissing, api_url, run_page
-from flows.shown import REPORT_TYPE
+from flows.server import Server, ServerMissing
 
 DEPLOYMENT = "build/build"
 POLL_SECONDS = 0.5
 SILENCE_SECONDS = 120
-SHOWN = {"Completed": "executed", "Cached": "reused", "Pending": "waiting"}
+LONG_SECONDS = 1.0
+"""A stage that takes longer than this is said to run."""
+SHOWN_ROWS = 24
+PAGE = 200
+STATES = {"Completed": "executed", "Cached": "reused", "Pending": "waiting"}
 
 
 def run_on_worker(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
@@ -36,93 +28,99 @@ def run_on_worker(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
     Raises:
         ServerMissing: there is no server, or it has no deployment.
     """
-    api_url()
+    server = Server()
+    deployment = server.ask(f"deployments/name/{DEPLOYMENT}")
+    if deployment is None:
+        raise ServerMissing(
+            f"The Prefect server has no deployment {DEPLOYMENT}. Run ./setup.sh, which makes it."
+        )
     parameters = {**options, "recipe": options["recipe"].model_dump(mode="json")}
-    with get_client(sync_client=True) as client:
-        try:
-            deployment = client.read_deployment_by_name(DEPLOYMENT)
-        except ObjectNotFound as error:
-            said = f"The Prefect server has no deployment {DEPLOYMENT}. Run ./setup.sh, which makes it."
-            raise ServerMissing(said) from error
-        run_id = client.create_flow_run_from_deployment(deployment.id, parameters=parameters).id
-        print(f"Prefect UI: {run_page(str(run_id))}", file=out, flush=True)
-        try:
-            run = _follow(client, run_id, Console(file=out, highlight=False))
-        except KeyboardInterrupt:
-            print("The run goes on without being followed; the UI shows it.", file=out)
-            raise
-        answer = _report(client, run) or _without_report(run, options["recipe"].product)
+    run_id = server.ask(f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})["id"]
+    print(f"Prefect UI: {server.run_page(run_id)}", file=out, flush=True)
+    try:
+        run = _follow(server, run_id, Console(file=out, highlight=False))
+    except KeyboardInterrupt:
+        print("The run goes on without being followed; the UI shows it.", file=out)
+        raise
+    answer = _report(server, run_id) or _without_report(run, options["recipe"].product)
     for stage in answer["stages"]:
         print(report.stage_line(stage), file=out)
     return answer
 
 
-def _follow(client: SyncPrefectClient, run_id: UUID, console: Console) -> FlowRun:
-    began: set[UUID] = set()
+def _follow(server: Server, run_id: str, console: Console) -> dict[str, Any]:
+    said: set[str] = set()
     answered = time.monotonic()
     with Live(console=console, transient=True, refresh_per_second=4) as live:
         while True:
             try:
-                run = client.read_flow_run(run_id)
-                tasks = _tasks(client, run_id)
+                run: dict[str, Any] = server.ask(f"flow_runs/{run_id}")
+                tasks = _tasks(server, run_id)
                 answered = time.monotonic()
-            except httpx.TransportError:
+            except httpx.HTTPError as error:
                 if time.monotonic() - answered > SILENCE_SECONDS:
-                    raise
+                    raise ServerMissing(
+                        f"The server at {server.url} does not answer any more: {error}. The run may go on."
+                    ) from error
                 time.sleep(POLL_SECONDS)
                 continue
-            if run.state and run.state.is_final():
+            if run["state"] and run["state"]["type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
                 return run
             if console.is_terminal:
                 live.update(_view(run, tasks))
             else:
-                _say_running(tasks, began, console)
+                _say_long_ones(tasks, said, console)
             time.sleep(POLL_SECONDS)
 
 
-def _tasks(client: SyncPrefectClient, run_id: UUID) -> list[TaskRun]:
-    return client.read_task_runs(
-        flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[run_id])),
-        sort=TaskRunSort.EXPECTED_START_TIME_ASC,
-    )
+def _tasks(server: Server, run_id: str) -> list[dict[str, Any]]:
+    asked = {"flow_runs": {"id": {"any_": [run_id]}}, "sort": "EXPECTED_START_TIME_ASC", "limit": PAGE}
+    tasks: list[dict[str, Any]] = []
+    while page := server.ask("task_runs/filter", {**asked, "offset": len(tasks)}):
+        tasks += page
+        if len(page) < PAGE:
+            break
+    return tasks
 
 
-def _say_running(tasks: list[TaskRun], began: set[UUID], console: Console) -> None:
+def _say_long_ones(tasks: list[dict[str, Any]], said: set[str], console: Console) -> None:
     for task in tasks:
-        if task.id not in began and task.state and task.state.is_running():
-            began.add(task.id)
-            console.print(f"{task.name}: running")
+        long = task["estimated_run_time"] > LONG_SECONDS
+        if long and task["state_type"] == "RUNNING" and task["id"] not in said:
+            said.add(task["id"])
+            console.print(f"{task['name']}: running")
 
 
-def _view(run: FlowRun, tasks: list[TaskRun]) -> Table:
+def _view(run: dict[str, Any], tasks: list[dict[str, Any]]) -> Table:
     table = Table(box=None, show_header=False)
     if not tasks:
-        table.add_row(f"[dim]{run.name}: waiting for a worker ({run.state_name})[/dim]")
-    ended = [task for task in tasks if task.state and task.state.is_final()]
-    others = [task for task in tasks if task not in ended]
-    for task in [*ended[-12:], *others[:12]]:
-        name = task.state_name or ""
-        table.add_row(
-            task.name, SHOWN.get(name, name.lower()), f"{task.estimated_run_time.total_seconds():.1f} s"
-        )
-    if len(tasks) > len(ended[-12:]) + len(others[:12]):
+        table.add_row(f"[dim]{run['name']}: {run['state_name'].lower()}, waiting for a worker[/dim]")
+    busy = [task for task in tasks if task["state_type"] == "RUNNING"]
+    ended = [task for task in tasks if task["state_name"] in STATES or task["state_type"] == "FAILED"]
+    for task in [*ended[-SHOWN_ROWS:], *busy][-SHOWN_ROWS:]:
+        state = STATES.get(task["state_name"], task["state_name"].lower())
+        table.add_row(task["name"], state, f"{task['estimated_run_time']:.1f} s")
+    if len(tasks) > SHOWN_ROWS:
         table.add_row(f"[dim]{len(ended)} of {len(tasks)} have ended[/dim]")
     return table
 
 
-def _report(client: SyncPrefectClient, run: FlowRun) -> dict[str, Any] | None:
-    found = client.read_artifacts(
-        artifact_filter=ArtifactFilter(
-            flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]), type=ArtifactFilterType(any_=[REPORT_TYPE])
-        ),
-        sort=ArtifactSort.CREATED_DESC,
-        limit=1,
-    )
-    return found[0].data if found and isinstance(found[0].data, dict) else None
+def _report(server: Server, run_id: str) -> dict[str, Any] | None:
+    asked = {
+        "artifacts": {"flow_run_id": {"any_": [run_id]}, "type": {"any_": [report.UI_TYPE]}},
+        "sort": "CREATED_DESC",
+        "limit": 1,
+    }
+    found = server.ask("artifacts/filter", asked)
+    if not found:
+        return None
+    data = found[0]["data"]
+    answer: dict[str, Any] = json.loads(data) if isinstance(data, str) else data
+    return answer
 
 
-def _without_report(run: FlowRun, product: str) -> dict[str, Any]:
-    said = run.state.message if run.state else None
-    message = f"The run ended {run.state_name} and left no report: {said or 'see its logs in the UI'}"
+def _without_report(run: dict[str, Any], product: str) -> dict[str, Any]:
+    said = (run["state"] or {}).get("message") or "see its logs in the UI"
+    message = f"The run ended {run['state_name']} and left no report: {said}"
     answer = report.refusal(RuntimeError(message), product)
-    return {**answer, "state": "failed", "flow_run_id": str(run.id)}
+    return {**answer, "state": "failed", "flow_run_id": run["id"]}

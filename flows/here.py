@@ -5,7 +5,7 @@ from typing import Any, TextIO
 from flows import report
 from flows.build import build
 from flows.run import Audience, Step, listening
-from flows.server import api_url, run_page
+from flows.server import Server
 
 
 def run_here(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
@@ -14,10 +14,10 @@ def run_here(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
     Raises:
         ServerMissing: there is no server to run against.
     """
-    api_url()
+    server = Server()
     answer = run_said(options, out)
     if answer["flow_run_id"]:
-        print(f"Prefect UI: {run_page(answer['flow_run_id'])}", file=out)
+        print(f"Prefect UI: {server.run_page(answer['flow_run_id'])}", file=out)
     return answer
 
 

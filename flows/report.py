@@ -8,6 +8,8 @@ from flows.publish import Published, Publishing
 from flows.recipe import Lock, RecipeError
 from flows.run import Outcome, Run, Step
 
+UI_TYPE = "larder-report"
+"""The type of the UI artifact that holds the document, for those who follow a run from outside."""
 SHOWN_STAGES = ("plan", "load", "model", "command", "build", "package")
 
 

@@ -1,40 +1,51 @@
-"""Whether the Prefect server answers, asked without importing Prefect."""
+"""The Prefect server's API, asked over HTTP: the command follows a run without importing Prefect."""
 
-import json
 import os
-import urllib.error
-import urllib.request
+from collections.abc import Mapping
+from typing import Any
 
-ANSWER_SECONDS = 10
+import httpx
+
+ANSWER_SECONDS = 30
 REMEDY = "Start one with ./setup.sh, or build without one: python -m flows.build RECIPE."
 
 
 class ServerMissing(Exception):  # noqa: N818
-    """No Prefect server answers where one was looked for."""
+    """No Prefect server answers where one was looked for, or it lacks what setup makes."""
 
 
-def api_url() -> str:
-    """The API of the server that answers at `PREFECT_API_URL`.
+class Server:
+    """The server at `PREFECT_API_URL`.
 
     Raises:
-        ServerMissing: none does; it says how to start one.
+        ServerMissing: none answers there; it says how to start one.
     """
-    url = os.environ.get("PREFECT_API_URL")
-    if not url:
-        raise ServerMissing(f"No Prefect server is known: PREFECT_API_URL is not set. {REMEDY}")
-    try:
-        with urllib.request.urlopen(f"{url}/health", timeout=ANSWER_SECONDS) as answer:  # noqa: S310
-            json.load(answer)
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            return url
-        raise ServerMissing(f"The Prefect server at {url} answers {error.code}. {REMEDY}") from error
-    except (OSError, ValueError) as error:
-        raise ServerMissing(f"No Prefect server answers at {url}: {error}. {REMEDY}") from error
-    return url
 
+    def __init__(self) -> None:
+        self.url = os.environ.get("PREFECT_API_URL", "").rstrip("/")
+        if not self.url:
+            raise ServerMissing(f"No Prefect server is known: PREFECT_API_URL is not set. {REMEDY}")
+        user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
+        auth = httpx.BasicAuth(user, password) if user else None
+        self.http = httpx.Client(timeout=ANSWER_SECONDS, auth=auth)
+        try:
+            self.ask("health")
+        except httpx.HTTPError as error:
+            raise ServerMissing(f"No Prefect server answers at {self.url}: {error}. {REMEDY}") from error
 
-def run_page(flow_run_id: str) -> str:
-    """Where the UI shows a flow run."""
-    base = os.environ.get("PREFECT_UI_URL") or os.environ["PREFECT_API_URL"].removesuffix("/api")
-    return f"{base}/runs/flow-run/{flow_run_id}"
+    def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """What the API answers to a GET, or with a body to a POST; None where there is no such thing.
+
+        Raises:
+            httpx.HTTPError: it refuses, or does not answer.
+        """
+        url = f"{self.url}/{path}"
+        answer = self.http.get(url) if body is None else self.http.post(url, json=body)
+        if answer.status_code == httpx.codes.NOT_FOUND:
+            return None
+        return answer.raise_for_status().json()
+
+    def run_page(self, flow_run_id: str) -> str:
+        """Where the UI shows a flow run."""
+        ui = os.environ.get("PREFECT_UI_URL") or self.url.removesuffix("/api")
+        return f"{ui}/runs/flow-run/{flow_run_id}"

@@ -22,7 +22,6 @@ from flows.recipe import Lock
 from flows.run import Outcome, Run, current_run
 from flows.stage import gather
 
-REPORT_TYPE = "larder-report"
 PROGRESS_SECONDS = 1.0
 
 
@@ -63,7 +62,7 @@ def show(run: Run, value: object, error: Exception | None) -> None:
             description=f"{run.labels.get('product')} {run.labels.get('version', '')}".strip(),
         )
         if context and context.flow_run and context.flow_run.deployment_id:
-            Artifact(type=REPORT_TYPE, data=report.of_run(run, published, error)).create()
+            Artifact(type=report.UI_TYPE, data=report.of_run(run, published, error)).create()
     except Exception:  # noqa: BLE001
         get_run_logger().log(logging.WARNING, "The run's page could not be put into the UI.", exc_info=True)
 

@@ -1,0 +1,212 @@
+"""A reverse proxy before a store: it counts the calls, refuses chosen ones, and alters what is read."""
+
+import http.client
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit
+
+from stack.ports import HOST
+
+PIECE = 2**16
+NOT_FORWARDED = {"connection", "expect", "transfer-encoding", "keep-alive"}
+PAGE = b"<html><body>Not <b>found<br></body>"
+
+
+class Kind(StrEnum):
+    """How a call is refused."""
+
+    UNAVAILABLE = "503"
+    BROKEN = "500"
+    FORBIDDEN = "403"
+    LOST = "404 in HTML"
+    CLOSED = "closed"
+    """The store never sees the call."""
+    TRUNCATED = "truncated"
+    """The store did what was asked, and half of its answer arrives."""
+
+
+class Times(StrEnum):
+    """How often a call is refused."""
+
+    ONCE = "once"
+    REPEATS = "repeats"
+    """It, and every call of the same method and path."""
+    EVER_AFTER = "ever after"
+
+
+class Call(NamedTuple):
+    """One call of the store."""
+
+    method: str
+    path: str
+    """With the query."""
+
+
+@dataclass
+class Refusal:
+    """Which call is refused, counted from 1."""
+
+    number: int
+    kind: Kind
+    times: Times = Times.ONCE
+
+
+@dataclass
+class Proxy:
+    """The store as a client of `url` sees it."""
+
+    upstream: str
+    url: str = ""
+    calls: list[Call] = field(default_factory=list)
+    refused: list[Call] = field(default_factory=list)
+    refusal: Refusal | None = None
+    altered: Callable[[str], bool] = lambda path: False
+    """Says of an object's path whether the first byte of what is read of it becomes another."""
+    alterations: list[str] = field(default_factory=list)
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def reset(self, refusal: Refusal | None = None) -> None:
+        """Count anew."""
+        with self.guard:
+            self.calls, self.refused, self.refusal = [], [], refusal
+            self.altered, self.alterations = lambda path: False, []
+
+    def met(self, call: Call) -> Kind | None:
+        """Count a call; how it is to be refused."""
+        with self.guard:
+            self.calls.append(call)
+            refusal, number = self.refusal, len(self.calls)
+            if refusal is None or number < refusal.number:
+                return None
+            again = {
+                Times.ONCE: False,
+                Times.REPEATS: call == self.calls[refusal.number - 1],
+                Times.EVER_AFTER: True,
+            }[refusal.times]
+            if number > refusal.number and not again:
+                return None
+            self.refused.append(call)
+            return refusal.kind
+
+    def alters(self, call: Call) -> bool:
+        """Whether the answer to a call becomes another."""
+        name = unquote(urlsplit(call.path).path)
+        if call.method != "GET" or "?list-type" in call.path or not self.altered(name):
+            return False
+        self.alterations.append(name)
+        return True
+
+
+@contextmanager
+def proxied(upstream: str) -> Iterator[Proxy]:
+    """A running proxy before the store at this URL."""
+    proxy = Proxy(upstream)
+    server = Server((HOST, 0), _handler(proxy))
+    proxy.url = f"http://{HOST}:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    yield proxy
+    server.shutdown()
+    server.server_close()
+
+
+class Server(ThreadingHTTPServer):
+    """Threads die with the process."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that went away is no news."""
+
+
+def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True
+
+        def log_message(self, *arguments: object) -> None:
+            """Silence."""
+
+        def relay(self) -> None:
+            call = Call(self.command, self.path)
+            kind = proxy.met(call)
+            if kind is Kind.CLOSED:
+                self.close_connection = True
+                return
+            if kind not in (None, Kind.TRUNCATED):
+                self.refuse(kind)
+                return
+            target = urlsplit(proxy.upstream)
+            upstream = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
+            try:
+                self.forward(upstream)
+                self.answer(upstream.getresponse(), kind, proxy.alters(call))
+            finally:
+                upstream.close()
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = relay
+
+        def refuse(self, kind: Kind | None) -> None:
+            for _ in self.body():
+                pass
+            status, page = {
+                Kind.UNAVAILABLE: (503, b"<Error><Code>SlowDown</Code><Message>slow</Message></Error>"),
+                Kind.BROKEN: (500, b"<Error><Code>InternalError</Code><Message>broken</Message></Error>"),
+                Kind.FORBIDDEN: (403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"),
+            }.get(kind, (404, PAGE))  # type: ignore[arg-type]
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html" if kind is Kind.LOST else "application/xml")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(page)
+
+        def forward(self, upstream: http.client.HTTPConnection) -> None:
+            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+            for name, value in self.headers.items():
+                if name.lower() not in NOT_FORWARDED:
+                    upstream.putheader(name, value)
+            upstream.endheaders()
+            for piece in self.body():
+                upstream.send(piece)
+
+        def body(self) -> Iterator[bytes]:
+            left = int(self.headers.get("Content-Length") or 0)
+            while left and (piece := self.rfile.read(min(left, PIECE))):
+                left -= len(piece)
+                yield piece
+
+        def answer(self, answer: http.client.HTTPResponse, kind: Kind | None, alter: bool) -> None:
+            size = int(answer.headers.get("Content-Length") or 0) if self.command != "HEAD" else 0
+            self.send_response_only(answer.status, answer.reason)
+            for name, value in answer.headers.items():
+                if name.lower() not in NOT_FORWARDED:
+                    self.send_header(name, value)
+            chunked = self.command != "HEAD" and answer.headers.get("Transfer-Encoding") == "chunked"
+            if chunked:
+                content = answer.read()
+                size = len(content)
+                self.send_header("Content-Length", str(size))
+            if kind is Kind.TRUNCATED and not size:
+                self.wfile.write(b"HTTP/1.1 2")
+                self.close_connection = True
+                return
+            self.end_headers()
+            left = size // 2 if kind is Kind.TRUNCATED else size
+            while left > 0:
+                piece = content[:left] if chunked else answer.read(min(left, PIECE))
+                if not piece:
+                    break
+                left -= len(piece)
+                self.wfile.write(bytes([piece[0] ^ 1]) + piece[1:] if alter else piece)
+                alter = False
+            if kind is Kind.TRUNCATED:
+                self.close_connection = True
+
+    return Handler
