@@ -9,7 +9,9 @@ import hashlib
 import os
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -29,6 +31,9 @@ local holder = redis.call('get', KEYS[1])
 if holder == ARGV[1] or not holder then return redis.call('set', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
 return false
 """
+
+
+_kept: ContextVar[Settings | None] = ContextVar("larder_kept", default=None)
 
 
 class LeaseUnavailable(Exception):  # noqa: N818
@@ -236,9 +241,19 @@ class Leases:
         return self
 
 
+@contextmanager
+def keeping(now: Settings) -> Iterator[None]:
+    """Keep the leases of this block where these settings say, without reading them anew for each."""
+    token = _kept.set(now)
+    try:
+        yield
+    finally:
+        _kept.reset(token)
+
+
 def current_keeper() -> Keeper:
-    """Where the settings of this moment keep leases."""
-    return _keeper(settings())
+    """Where leases are kept now."""
+    return _keeper(_kept.get() or settings())
 
 
 def _keeper(now: Settings) -> Keeper:

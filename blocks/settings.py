@@ -57,6 +57,14 @@ def _catalog(value: object) -> object:
     return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
 
 
+def _object_url_template(value: str) -> str:
+    try:
+        value.format(bucket="b", folder="f", name="n")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError("valid is a URL that may hold {bucket}, {folder} and {name}") from error
+    return value
+
+
 def _home(value: object) -> object:
     return Path(str(value)).expanduser().absolute()
 
@@ -90,6 +98,8 @@ class Settings(BaseSettings):
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
     bucket: Annotated[str, AfterValidator(_bucket)] | None = None
+    object_url: Annotated[str, AfterValidator(_object_url_template)] | None = None
+    """Where a person looks at an object: a URL with `{bucket}`, `{folder}` and `{name}`."""
     redis_url: Annotated[SecretStr, AfterValidator(_redis)] | None = None
     """Where leases are kept; None keeps them in files of this home."""
     catalog_url: Annotated[str, BeforeValidator(_catalog)] = str(CHECKOUT / "catalog")

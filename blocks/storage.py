@@ -38,7 +38,12 @@ def load_bucket(settings: Settings) -> S3Bucket:
     Raises:
         ValueError: the block is not there (Prefect's own message names it).
     """
-    block = cast(S3Bucket, S3Bucket.load(BUCKET_BLOCK))
+    try:
+        block = cast(S3Bucket, S3Bucket.load(BUCKET_BLOCK))
+    except ValueError as error:
+        raise ValueError(
+            f"{error}. ./setup.sh creates it; so does blocks.storage.register_blocks."
+        ) from error
     credentials = block.credentials
     parameters = credentials.aws_client_parameters
     if settings.s3_endpoint_url is not None:

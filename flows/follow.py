@@ -1,6 +1,5 @@
 """Builds through the deployment, and follows the run to its end."""
 
-import json
 import time
 from typing import Any, TextIO
 
@@ -114,8 +113,7 @@ def _report(server: Server, run_id: str) -> dict[str, Any] | None:
     found = server.ask("artifacts/filter", asked)
     if not found:
         return None
-    data = found[0]["data"]
-    answer: dict[str, Any] = json.loads(data) if isinstance(data, str) else data
+    answer: dict[str, Any] = found[0]["data"]
     return answer
 
 

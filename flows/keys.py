@@ -122,7 +122,15 @@ def _fields(model: BaseModel) -> Iterator[tuple[str, Any]]:
 def _text(name: object) -> str:
     if not isinstance(name, str):
         raise NoKeyError(f"A mapping's key must be text to count in a key, not {name!r}.")
-    return name
+    return _encodable(name)
+
+
+def _encodable(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise NoKeyError(f"A text that UTF-8 cannot hold has no canonical form: {text!r:.80}.") from None
+    return str(text)
 
 
 def _plain(value: object) -> Any:
@@ -130,7 +138,7 @@ def _plain(value: object) -> Any:
         case None | bool() | int():
             return value
         case str():
-            return str(value)
+            return _encodable(value)
         case float() if math.isfinite(value):
             return value
         case date():
@@ -228,11 +236,19 @@ def _code(node: ast.AST) -> list[Any]:
         case ast.Constant():
             return ["Constant", type(node.value).__name__, repr(node.value)]
         case ast.Module() | ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
-            fields["body"] = node.body[1:] if ast.get_docstring(node, clean=False) is not None else node.body
+            fields["body"] = [one for one in node.body if not _is_docstring(one)]
         case ast.JoinedStr():
             fields["values"] = _joined(node.values)
     dumped = {name: _code_field(item) for name, item in fields.items() if item not in (None, [])}
     return [type(node).__name__, dumped]
+
+
+def _is_docstring(node: ast.stmt) -> bool:
+    match node:
+        case ast.Expr(ast.Constant(str())):
+            return True
+        case _:
+            return False
 
 
 def _code_field(item: object) -> Any:

@@ -1,15 +1,17 @@
 """What a run came to: one JSON document for programs, one Markdown page for people."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TextIO
+from urllib.parse import quote
 
-from blocks.store import Store
 from flows.publish import Published, Publishing
 from flows.recipe import Lock, RecipeError
 from flows.run import Outcome, Run, Step
 
-UI_TYPE = "larder-report"
-"""The type of the UI artifact that holds the document, for those who follow a run from outside."""
+UI_TYPE = "result"
+"""The type of the one UI artifact that holds the document, for those who follow a run from outside."""
+Link = Callable[[str, str], str]
+"""From an object's URI and a short text to Markdown."""
 SHOWN_STAGES = ("plan", "load", "model", "command", "build", "package")
 
 
@@ -129,18 +131,14 @@ def _error(error: Exception) -> dict[str, Any]:
 
 
 def markdown(
-    steps: Iterable[Step],
-    lock: Lock | None,
-    published: Published | None,
-    error: Exception | None,
-    store: Store,
+    steps: Iterable[Step], lock: Lock | None, published: Published | None, error: Exception | None, link: Link
 ) -> str:
     """The page that the Prefect UI shows at the end of a run."""
-    parts = [_heading(published, error), _stages(steps, store)]
+    parts = [_heading(published, error), _stages(steps, link)]
     if lock is not None:
         parts.append(_versions(lock))
     if published is not None:
-        parts.append(_files(published, store))
+        parts.append(_files(published, link))
     return "\n\n".join(parts) + "\n"
 
 
@@ -158,7 +156,7 @@ def _heading(published: Published | None, error: Exception | None) -> str:
     return f"# {name}: {published.publish}\n\n{said}"
 
 
-def _stages(steps: Iterable[Step], store: Store) -> str:
+def _stages(steps: Iterable[Step], link: Link) -> str:
     rows = [
         (
             step.title,
@@ -167,7 +165,7 @@ def _stages(steps: Iterable[Step], store: Store) -> str:
             "" if step.seconds is None else f"{step.seconds:.1f}",
             "" if step.rows is None else f"{step.rows:,}",
             "" if step.bytes is None else f"{step.bytes:,}",
-            _link(step.result, store) if step.result else "",
+            link(step.result, (step.key or "")[:8]) if step.result else "",
         )
         for step in steps
     ]
@@ -182,16 +180,18 @@ def _versions(lock: Lock) -> str:
     return "## Versions\n\n" + _table(("input", "dataset", "version", "file type"), rows)
 
 
-def _files(published: Published, store: Store) -> str:
+def _files(published: Published, link: Link) -> str:
     rows = [
         (
-            _link(published.uri.rsplit("/", 1)[0] + "/" + file.name, store, file.name),
+            link(published.uri.rsplit("/", 1)[0] + "/" + file.name, file.name),
             f"{file.bytes:,}",
             f"`{file.sha256:.12}`",
         )
         for file in published.files
     ]
-    return f"## Package\n\n{_link(published.uri, store)}\n\n" + _table(("file", "bytes", "sha256"), rows)
+    return f"## Package\n\n{link(published.uri, 'package.json')}\n\n" + _table(
+        ("file", "bytes", "sha256"), rows
+    )
 
 
 def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
@@ -203,7 +203,15 @@ def _cell(text: object) -> str:
     return " ".join(str(text).split()).replace("|", "\\|")
 
 
-def _link(uri: str, store: Store, text: str | None = None) -> str:
-    name = store.name(uri)
-    url = f"{store.client.meta.endpoint_url}/{store.bucket}/{name}"
-    return f'[{text or name.rsplit("/", 1)[1]}]({url.replace(" ", "%20")} "{uri}")'
+def object_links(template: str | None) -> Link:
+    """How a page names an object: a link where a template says to where, else its URI alone."""
+
+    def link(uri: str, text: str) -> str:
+        bucket, _, name = uri.removeprefix("s3://").partition("/")
+        if template is None:
+            return f"{text} `{uri}`"
+        folder = quote(name.rpartition("/")[0], safe="")
+        url = template.format(bucket=bucket, folder=folder, name=quote(name, safe=""))
+        return f'[{text}]({url} "{uri}")'
+
+    return link

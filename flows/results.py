@@ -158,10 +158,14 @@ def look(store: Store, question: Question) -> Found:
         Damaged: it, or an artifact of it, is not whole.
         Unreachable: the store gave no clear answer.
     """
-    found = read(store, question.object_name, question.definition.returns)
-    if found.result.key != question.key:
-        raise Damaged(store.uri(question.object_name), f"it holds another key, {found.result.key:.16}…")
+    found = _own(read(store, question.object_name, question.definition.returns), question, store)
     _check_artifacts(store, found)
+    return found
+
+
+def _own(found: Found, question: Question, store: Store) -> Found:
+    if found.result.key != question.key:
+        raise Damaged(store.uri(found.object_name), f"it holds another key, {found.result.key:.16}…")
     return found
 
 

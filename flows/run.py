@@ -100,6 +100,8 @@ class Run:
     """Documents that this run moved away, by object name, and why."""
     local: dict[str, Path] = field(default_factory=dict)
     """Artifacts that lie in scratch, by URI."""
+    given: dict[Path, Artifact] = field(default_factory=dict)
+    """The same the other way round, for a stage that returns what it was given."""
     fetching: dict[str, threading.Lock] = field(default_factory=dict)
     guard: threading.Condition = field(default_factory=threading.Condition)
     running: int = 0
@@ -153,6 +155,7 @@ class Run:
         path.chmod(0o444)
         with self.guard:
             self.local[artifact.uri] = path
+            self.given[path] = artifact
 
     def new_folder(self, name: str) -> Path:
         """An empty folder in scratch."""
@@ -175,17 +178,6 @@ class Run:
             dict(arguments),
             lambda file, _: self.local[file.uri] if isinstance(file, Artifact) else file,
         )
-
-    def given(self) -> dict[Path, Artifact]:
-        """Which local paths are artifacts, for a stage that returns what it was given."""
-        with self.guard:
-            artifacts = {
-                file.uri: file
-                for found in self.owners.values()
-                for file in files_of(found.value)
-                if isinstance(file, Artifact)
-            }
-            return {path: artifacts[uri] for uri, path in self.local.items() if uri in artifacts}
 
     def _bring(self, artifact: Artifact, store: Store) -> None:
         with self.guard:

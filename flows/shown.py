@@ -8,11 +8,11 @@ from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import (
-    Artifact,
     create_markdown_artifact,
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.client.schemas.actions import ArtifactCreate
 from prefect.context import FlowRunContext
 from prefect.futures import PrefectFuture
 
@@ -55,14 +55,21 @@ def show(run: Run, value: object, error: Exception | None) -> None:
     """Put the page about a run, and the document that followers read, beside the flow run."""
     published = value if isinstance(value, Published) else None
     context = FlowRunContext.get()
+    links = report.object_links(run.settings.object_url)
     try:
         create_markdown_artifact(
-            report.markdown(run.steps.values(), _lock(run), published, error, run.store),
+            report.markdown(run.steps.values(), _lock(run), published, error, links),
             key=_slug(f"{run.labels.get('product', 'build')}-build"),
             description=f"{run.labels.get('product')} {run.labels.get('version', '')}".strip(),
         )
         if context and context.flow_run and context.flow_run.deployment_id:
-            Artifact(type=report.UI_TYPE, data=report.of_run(run, published, error)).create()
+            document = ArtifactCreate(
+                type=report.UI_TYPE,
+                description="The same as JSON, for programs",
+                data=report.of_run(run, published, error),
+                flow_run_id=context.flow_run.id,
+            )
+            context.client.create_artifact(document)
     except Exception:  # noqa: BLE001
         get_run_logger().log(logging.WARNING, "The run's page could not be put into the UI.", exc_info=True)
 

@@ -35,7 +35,7 @@ from prefect.transactions import (
     get_transaction,
 )
 
-from blocks.leases import Leases
+from blocks.leases import Leases, keeping
 from blocks.settings import BLOCK_REFERENCE, settings
 from blocks.storage import load_bucket, open_store
 from blocks.store import Absent, Damaged, Store
@@ -344,15 +344,14 @@ def _execute(run: Run, store: Store, question: Question, arguments: dict[str, An
     value = definition.function(**local)
     if not isinstance(value, definition.returns):
         raise TypeError(f"it returned {type(value).__name__}, not {definition.returns.__name__}")
-    known = run.given()
     for file in files_of(value):
-        if isinstance(file, Path) and file not in known and scratch not in file.parents:
+        if isinstance(file, Path) and file not in run.given and scratch not in file.parents:
             raise ValueError(
                 f"it returned {file}, which lies neither in its scratch folder nor among its inputs"
             )
-    stored = results.upload(store, question, value, known)
+    stored = results.upload(store, question, value, run.given)
     for path, artifact in zip(files_of(value), files_of(stored), strict=True):
-        if isinstance(path, Path) and isinstance(artifact, Artifact) and path not in known:
+        if isinstance(path, Path) and isinstance(artifact, Artifact) and path not in run.given:
             run.keep(artifact, path)
     made = Made(
         flow_run=run.id,
@@ -427,5 +426,5 @@ def _opened_run() -> Iterator[Run]:
     flow_run = context.flow_run
     started = flow_run.start_time or datetime.now(UTC)
     day = started.astimezone(ZoneInfo(now.timezone)).date()
-    with opened(str(flow_run.id), flow_run.run_count or 1, day, now, store) as run:
+    with keeping(now), opened(str(flow_run.id), flow_run.run_count or 1, day, now, store) as run:
         yield run

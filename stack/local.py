@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
@@ -66,6 +67,7 @@ def environment(home: Home, now: Settings, api_url: str) -> dict[str, str]:
         "LARDER_S3_ACCESS_KEY_ID": now.s3_access_key_id or "",
         "LARDER_S3_SECRET_ACCESS_KEY": secret,
         "LARDER_BUCKET": now.bucket_name,
+        **({"LARDER_OBJECT_URL": now.object_url} if now.object_url else {}),
         "PREFECT_API_URL": api_url,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     }
@@ -146,6 +148,8 @@ def _assemble(home: Home, now: Settings, store: Daemon | None, ports: Mapping[st
     given = {name: value for name, value in os.environ.items() if name.startswith("LARDER_")}
     built_from = hashlib.sha256((CHECKOUT / "requirements.lock").read_bytes()).hexdigest()
     api_url = f"{ui_url}/api"
+    if store and "LARDER_OBJECT_URL" not in os.environ:
+        now = now.model_copy(update={"object_url": _object_url(store, ports)})
     worker = servers.prefect_worker(
         folder,
         {**given, **environment(home, now, api_url)},
@@ -280,6 +284,11 @@ def _end(home: Home, name: str) -> bool:
 
 def _url(port: int) -> str:
     return f"http://{HOST}:{port}"
+
+
+def _object_url(store: Daemon, ports: Mapping[str, int]) -> str:
+    is_seaweedfs = Path(store.command[0]).name == "weed"
+    return _url(ports["admin"]) + (servers.SEAWEEDFS_OBJECT if is_seaweedfs else servers.MINIO_OBJECT)
 
 
 def _console_url(store: Daemon | None, ports: Mapping[str, int]) -> str | None:

@@ -23,6 +23,9 @@ SEAWEEDFS_SIGNING_KEYS = tuple(
     f"WEED_JWT_{kind}_KEY" for kind in ("SIGNING", "SIGNING_READ", "FILER_SIGNING", "FILER_SIGNING_READ")
 )
 """With these, its volume and file servers answer its own S3 server alone."""
+SEAWEEDFS_OBJECT = "/files?path=/buckets/{bucket}/{folder}"
+MINIO_OBJECT = "/browser/{bucket}/{name}"
+"""Where each store's console shows an object; SeaweedFS shows the folder that holds it."""
 POOL = "larder"
 WORKER = "larder"
 WORKER_COMMAND = (

@@ -121,3 +121,12 @@ def blocks(prefect_server: str, s3: Store) -> None:
 def stack(blocks: None, larder: Settings) -> Settings:
     """All that a build needs: server, store, saved blocks, and a new bucket and home."""
     return larder
+
+
+@pytest.fixture
+def quick() -> Iterator[None]:
+    """Flow runs that do not wait for Prefect's heartbeat thread at their end."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield

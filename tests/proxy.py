@@ -24,10 +24,20 @@ class Kind(StrEnum):
     BROKEN = "500"
     FORBIDDEN = "403"
     LOST = "404 in HTML"
+    PAGE = "200 in HTML"
     CLOSED = "closed"
     """The store never sees the call."""
     TRUNCATED = "truncated"
     """The store did what was asked, and half of its answer arrives."""
+
+
+ANSWERS = {
+    Kind.UNAVAILABLE: (503, "SlowDown"),
+    Kind.BROKEN: (500, "InternalError"),
+    Kind.FORBIDDEN: (403, "AccessDenied"),
+    Kind.LOST: (404, None),
+    Kind.PAGE: (200, None),
+}
 
 
 class Times(StrEnum):
@@ -139,7 +149,7 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
             if kind is Kind.CLOSED:
                 self.close_connection = True
                 return
-            if kind not in (None, Kind.TRUNCATED):
+            if kind in ANSWERS:
                 self.refuse(kind)
                 return
             target = urlsplit(proxy.upstream)
@@ -152,16 +162,13 @@ def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = relay
 
-        def refuse(self, kind: Kind | None) -> None:
+        def refuse(self, kind: Kind) -> None:
             for _ in self.body():
                 pass
-            status, page = {
-                Kind.UNAVAILABLE: (503, b"<Error><Code>SlowDown</Code><Message>slow</Message></Error>"),
-                Kind.BROKEN: (500, b"<Error><Code>InternalError</Code><Message>broken</Message></Error>"),
-                Kind.FORBIDDEN: (403, b"<Error><Code>AccessDenied</Code><Message>no</Message></Error>"),
-            }.get(kind, (404, PAGE))  # type: ignore[arg-type]
+            status, code = ANSWERS[kind]
+            page = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else PAGE
             self.send_response(status)
-            self.send_header("Content-Type", "text/html" if kind is Kind.LOST else "application/xml")
+            self.send_header("Content-Type", "application/xml" if code else "text/html")
             self.send_header("Content-Length", str(len(page)))
             self.end_headers()
             if self.command != "HEAD":

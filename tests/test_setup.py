@@ -33,6 +33,13 @@ def home(tmp_path: Path) -> Iterator[Path]:
     end_marked(sleeper(folder).mark, seconds=1)
 
 
+def await_ready(daemon: Daemon) -> None:
+    """Waits until it has printed `ready`."""
+    deadline = time.monotonic() + 10
+    while "ready" not in daemon.log.read_text() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
 def marked_within(daemon: Daemon, seconds: float, count: int) -> list[int]:
     """What carries its mark, as soon as there are so many."""
     deadline = time.monotonic() + seconds
@@ -224,9 +231,9 @@ def test_a_damaged_pid_file_means_not_running(text: str, home: Path) -> None:
 
 
 def test_what_a_killed_daemon_left_behind_is_found_by_its_mark(home: Path) -> None:
-    daemon = sleeper(home, "sh", "-c", "setsid sleep 600 & wait")
+    daemon = sleeper(home, "sh", "-c", "setsid sh -c 'echo ready; exec sleep 600' & wait")
     daemon.start()
-    assert len(marked_within(daemon, 10, count=2)) == 2
+    await_ready(daemon)
     daemon.stop(5)
     assert end_marked(daemon.mark, 5) == 1
     assert not list(marked(daemon.mark))
@@ -235,8 +242,7 @@ def test_what_a_killed_daemon_left_behind_is_found_by_its_mark(home: Path) -> No
 def test_a_daemon_that_ignores_the_request_to_end_is_killed(home: Path) -> None:
     daemon = sleeper(home, sys.executable, "-c", IGNORES_TERM)
     daemon.start()
-    while "ready" not in daemon.log.read_text():
-        time.sleep(0.05)
+    await_ready(daemon)
     pid = daemon.pid
     assert pid
     daemon.stop(0.5)

@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from flows.lifecycle.sources import READABLE, Catalog, InputError
-from flows.lifecycle.tables import Table, csv_to_parquet, read_table
+from flows.lifecycle.tables import Table, csv_to_parquet, database, read_table
 from flows.recipe import FileType, LockedDataset
 
 
@@ -26,10 +26,11 @@ def load(dataset: LockedDataset, *, catalog: Catalog, scratch: Path) -> Table:
     fetched = table if dataset.file_type is FileType.PARQUET else scratch / f"{dataset.id}.csv"
     catalog.fetch(dataset.id, dataset.version, dataset.file_type, fetched)
     try:
-        if fetched != table:
-            csv_to_parquet(fetched, table, scratch)
-            fetched.unlink()
-        return read_table(table, scratch)
+        with database(scratch) as connection:
+            if fetched != table:
+                csv_to_parquet(connection, fetched, table)
+                fetched.unlink()
+            return read_table(connection, table)
     except (duckdb.Error, csv.Error, ValueError) as error:
         said = " ".join(str(error).partition("Possible fixes")[0].split())
         cause = f"{fetched.name} is no readable {dataset.file_type} file: {said:.300}"

@@ -48,15 +48,14 @@ def database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def read_table(file: Path, scratch: Path) -> Table:
+def read_table(connection: duckdb.DuckDBPyConnection, file: Path) -> Table:
     """What a Parquet file says of its rows and columns.
 
     Raises:
         duckdb.Error: if it is no Parquet file.
     """
-    with database(scratch) as connection:
-        columns = connection.execute("describe select * from read_parquet(?)", [str(file)]).fetchall()
-        counted = connection.execute("select count(*) from read_parquet(?)", [str(file)]).fetchall()
+    columns = connection.execute("describe select * from read_parquet(?)", [str(file)]).fetchall()
+    counted = connection.execute("select count(*) from read_parquet(?)", [str(file)]).fetchall()
     return Table(
         file=file,
         rows=counted[0][0],
@@ -64,7 +63,7 @@ def read_table(file: Path, scratch: Path) -> Table:
     )
 
 
-def csv_to_parquet(source: Path, target: Path, scratch: Path) -> None:
+def csv_to_parquet(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
     """Write a CSV file with a header as Parquet: all columns are text, empty fields are null.
 
     Raises:
@@ -74,11 +73,10 @@ def csv_to_parquet(source: Path, target: Path, scratch: Path) -> None:
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in _header(source))
     dialect = """auto_detect = false, header = true, delim = ',', quote = '"', escape = '"'"""
     query = f"from read_csv($source, {dialect}, columns = {{{columns}}})"
-    with database(scratch) as connection:
-        connection.execute(
-            f"copy ({query}) to $target (format parquet, compression zstd, row_group_size 122880)",
-            {"source": str(source), "target": str(target)},
-        )
+    connection.execute(
+        f"copy ({query}) to $target (format parquet, compression zstd, row_group_size 122880)",
+        {"source": str(source), "target": str(target)},
+    )
 
 
 def identifier(name: str) -> str:
