@@ -1,4 +1,6 @@
-"""Speed and memory beside stock Prefect and the raw limit: `.venv/bin/python -m bench [rebuild|handoff|inputs]`.
+"""Speed and memory beside stock Prefect and the raw limit.
+
+    .venv/bin/python -m bench [rebuild] [handoff] [inputs]
 
 Every ratio comes from runs that alternate on one machine. The servers are the ones of local mode.
 """

@@ -10,10 +10,10 @@ INPUTS = 200
 OURS = """
 from flows.build import build
 from flows.recipe_file import parse_recipe
-datasets = "".join(f"    - {{id: input_{number}, version: v1, file_type: csv}}\\n" for number in range(INPUTS))
-recipe = parse_recipe(
-    "name: Many\\nproduct: many\\nversion: v1\\ninputs:\\n  datasets:\\n" + datasets + "simulate: {}\\n", "bench"
-)
+line = "    - {{id: input_{0}, version: v1, file_type: csv}}\\n"
+datasets = "".join(line.format(number) for number in range(INPUTS))
+head = "name: Many\\nproduct: many\\nversion: v1\\ninputs:\\n  datasets:\\n"
+recipe = parse_recipe(head + datasets + "simulate: {}\\n", "bench")
 seconds = []
 for _ in range(2):
     began = time.monotonic()

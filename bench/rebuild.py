@@ -11,6 +11,8 @@ from bench.table import Row, timed
 
 ROUNDS = 11
 COMMANDS = 5
+PAUSE_SECONDS = 1.5
+"""Between two runs: SQLite answers `database is locked` to runs made back to back, whosever they are."""
 RECIPE = """
 name: Pinned
 product: pinned
@@ -49,6 +51,7 @@ ours, theirs = [], []
 with quiet:
     for _ in range(ROUNDS):
         for function, seconds in ((lambda: build(recipe), ours), (stock, theirs)):
+            time.sleep(PAUSE_SECONDS)
             began = time.monotonic()
             function()
             seconds.append(time.monotonic() - began)
@@ -58,7 +61,8 @@ tell([ours, theirs])
 
 def rows(measure: Callable[[dict[str, str], str], Any], home: Path) -> list[Row]:
     """In one process with the heartbeat on and off, and as whole commands."""
-    given = f"RECIPE = {RECIPE!r}\nROUNDS = {ROUNDS}\nPAGE = {'| a | b |' * 60!r}\n"
+    rounds = f"ROUNDS, PAUSE_SECONDS = {ROUNDS}, {PAUSE_SECONDS}\n"
+    given = f"RECIPE, PAGE = {RECIPE!r}, {'| a | b |' * 60!r}\n{rounds}"
     found = []
     for off, said in ((False, "heartbeat as shipped"), (True, "heartbeat off")):
         ours, theirs = measure({}, f"{given}OFF = {off}\n{STOCK}{IN_TURN}")

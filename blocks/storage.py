@@ -1,7 +1,9 @@
 """The credentials and the S3Bucket block that every result goes through."""
 
-from typing import Any, cast
+from typing import Any
 
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.exceptions import ObjectNotFound
 from prefect_aws import AwsCredentials, MinIOCredentials, S3Bucket
 from prefect_aws.client_parameters import AwsClientParameters
 
@@ -9,11 +11,21 @@ from blocks import s3
 from blocks.settings import BLOCK_REFERENCE, Settings
 from blocks.store import Store
 
-BUCKET_BLOCK = BLOCK_REFERENCE.partition("/")[2]
+BLOCK_TYPE, _, BUCKET_BLOCK = BLOCK_REFERENCE.partition("/")
 CREDENTIALS_BLOCK = "larder-store"
 
 
-def register_blocks(settings: Settings) -> S3Bucket:
+class BlockMissing(Exception):  # noqa: N818
+    """The Prefect server has no block of ours."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"The Prefect server has no block {BLOCK_REFERENCE}: ./setup.sh creates it, "
+            "and so does blocks.storage.register_blocks."
+        )
+
+
+def register_blocks(settings: Settings) -> None:
     """Saves both blocks as the settings say, over what was there; any number of times.
 
     Raises:
@@ -29,21 +41,20 @@ def register_blocks(settings: Settings) -> S3Bucket:
     credentials.save(CREDENTIALS_BLOCK, overwrite=True)
     block = S3Bucket(bucket_name=settings.bucket_name, bucket_folder="", credentials=credentials)
     block.save(BUCKET_BLOCK, overwrite=True)
-    return load_bucket(settings)
 
 
-def load_bucket(settings: Settings) -> S3Bucket:
+def load_bucket(settings: Settings, client: SyncPrefectClient) -> S3Bucket:
     """The saved block; what the settings give of endpoint, keys and bucket wins over what it holds.
 
     Raises:
-        ValueError: the block is not there (Prefect's own message names it).
+        BlockMissing: it is not on the server.
     """
     try:
-        block = cast(S3Bucket, S3Bucket.load(BUCKET_BLOCK))
-    except ValueError as error:
-        raise ValueError(
-            f"{error}. ./setup.sh creates it; so does blocks.storage.register_blocks."
-        ) from error
+        document = client.read_block_document_by_name(BUCKET_BLOCK, BLOCK_TYPE)
+    except ObjectNotFound as error:
+        raise BlockMissing from error
+    # S3Bucket.load would make an API client of its own, which costs more than the call.
+    block = S3Bucket._from_block_document(document)  # noqa: SLF001
     credentials = block.credentials
     parameters = credentials.aws_client_parameters
     if settings.s3_endpoint_url is not None:

@@ -5,7 +5,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
@@ -161,7 +161,7 @@ class Store:
 
         def get() -> tuple[bytes, str]:
             answer = self.client.get_object(Bucket=self.bucket, Key=name)
-            with answer["Body"] as body:
+            with closing(answer["Body"]) as body:
                 if answer["ContentLength"] > most_bytes:
                     found = f"{answer['ContentLength']} bytes, at most {most_bytes} are valid"
                     raise Damaged(self.uri(name), found)
@@ -394,7 +394,7 @@ class Store:
         answer = self.client.get_object(
             Bucket=self.bucket, Key=name, Range=f"bytes={first}-{last}", IfMatch=etag
         )
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:
             content: bytes = body.read()
         if len(content) != last - first + 1:
             raise Damaged(self.uri(name), f"it ends before byte {last}")

@@ -3,6 +3,7 @@
 import logging
 from typing import Any, TextIO
 
+from botocore.exceptions import BotoCoreError, ClientError
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_HOME,
@@ -16,6 +17,7 @@ from prefect.settings import (
 from blocks import s3
 from blocks.settings import settings
 from blocks.storage import register_blocks
+from blocks.store import Unreachable
 from flows.here import run_said
 
 STARTUP_SECONDS = 120
@@ -26,7 +28,11 @@ def run_alone(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
     now = settings()
     logging.getLogger("prefect").setLevel(logging.CRITICAL)
     print("No server is used: this run will not be in the Prefect UI.", file=out, flush=True)
-    s3.ensure_bucket(s3.client(now), now.bucket_name)
+    client = s3.client(now)
+    try:
+        s3.ensure_bucket(client, now.bucket_name)
+    except (BotoCoreError, ClientError) as error:
+        raise Unreachable(f"s3://{now.bucket_name}/", client.meta.endpoint_url, error) from error
     with temporary_settings(
         {
             PREFECT_HOME: now.home / "prefect-alone",

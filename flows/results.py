@@ -300,12 +300,11 @@ def set_aside(store: Store, object_name: str, etag: str | None = None) -> None:
 
 def reason(store: Store, question: Question) -> str:
     """Why a question has no answer yet: what differs from the newest result of the same stage and name."""
-    head, _, _ = question.object_name.rpartition("-")
-    older = sorted(
-        store.below(head.rpartition("/")[0] + "/"), key=lambda stored: (stored.modified, stored.name)
-    )
-    same_title = [stored for stored in older if stored.name.rpartition("-")[0] == head]
-    pool = same_title or (older if question.definition.labelled and not question.name else [])
+    title, _, _ = question.object_name.rpartition("-")
+    pool = store.below(f"{title}-")
+    if not pool and question.definition.labelled and not question.name:
+        pool = store.below(f"{title.rpartition('/')[0]}/")
+    pool.sort(key=lambda stored: (stored.modified, stored.name))
     for stored in reversed(pool[-3:]):
         try:
             content, _ = store.read(stored.name, MOST_BYTES)

@@ -2,13 +2,12 @@
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.artifacts import (
-    create_markdown_artifact,
     create_progress_artifact,
     update_progress_artifact,
 )
@@ -20,7 +19,7 @@ from flows import report
 from flows.publish import Published
 from flows.recipe import Lock
 from flows.run import Outcome, Run, current_run
-from flows.stage import gather
+from flows.stage import gather, run_client
 
 PROGRESS_SECONDS = 1.0
 
@@ -53,25 +52,33 @@ def _progress(run: Run, inputs: int, shown: UUID | None) -> UUID | None:
 
 def show(run: Run, value: object, error: Exception | None) -> None:
     """Put the page about a run, and the document that followers read, beside the flow run."""
-    published = value if isinstance(value, Published) else None
     context = FlowRunContext.get()
-    links = report.object_links(run.settings.object_url)
+    if context is None or context.flow_run is None:
+        return
+    client, flow_run = run_client(context), context.flow_run
     try:
-        create_markdown_artifact(
-            report.markdown(run.steps.values(), _lock(run), published, error, links),
-            key=_slug(f"{run.labels.get('product', 'build')}-build"),
-            description=f"{run.labels.get('product')} {run.labels.get('version', '')}".strip(),
-        )
-        if context and context.flow_run and context.flow_run.deployment_id:
-            document = ArtifactCreate(
-                type=report.UI_TYPE,
-                description="The same as JSON, for programs",
-                data=report.of_run(run, published, error),
-                flow_run_id=context.flow_run.id,
-            )
-            context.client.create_artifact(document)
+        for artifact in _artifacts(run, value, error, for_followers=flow_run.deployment_id is not None):
+            client.create_artifact(artifact.model_copy(update={"flow_run_id": flow_run.id}))
     except Exception:  # noqa: BLE001
         get_run_logger().log(logging.WARNING, "The run's page could not be put into the UI.", exc_info=True)
+
+
+def _artifacts(
+    run: Run, value: object, error: Exception | None, *, for_followers: bool
+) -> Iterator[ArtifactCreate]:
+    published = value if isinstance(value, Published) else None
+    product, version = run.labels.get("product", "build"), run.labels.get("version", "")
+    links = report.object_links(run.settings.object_url)
+    yield ArtifactCreate(
+        type="markdown",
+        key=_slug(f"{product}-build"),
+        description=f"{product} {version}".strip(),
+        data=report.markdown(run.steps.values(), _lock(run), published, error, links),
+    )
+    if for_followers:
+        said = "The same as JSON, for programs"
+        document = report.of_run(run, published, error)
+        yield ArtifactCreate(type=report.UI_TYPE, description=said, data=document)
 
 
 def _lock(run: Run) -> Lock | None:

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 from prefect import Flow, Task, get_run_logger
 from prefect.cache_policies import CachePolicy
+from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
@@ -412,13 +413,20 @@ def _passes(body: Callable[[], Returned], run: Run) -> Returned:
     return body()
 
 
+def run_client(context: FlowRunContext) -> SyncPrefectClient:
+    """The client that a flow run has already; making another one costs more than most calls."""
+    if not isinstance(context.client, SyncPrefectClient):
+        raise NoRunError("A pipeline is a sync flow.")
+    return context.client
+
+
 @contextmanager
 def _opened_run() -> Iterator[Run]:
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         raise NoRunError("A pipeline runs as a Prefect flow, not by itself.")
     now = settings()
-    block = load_bucket(now)
+    block = load_bucket(now, run_client(context))
     for task in _stages:
         task.result_storage = block
     store = open_store(block)

@@ -81,11 +81,12 @@ def prefect_server(services_home: Path) -> str:
 
 
 @pytest.fixture
-def bucket(s3: Store) -> str:
-    """A new, empty bucket."""
+def bucket(s3: Store) -> Iterator[str]:
+    """A new, empty bucket. It is removed: SeaweedFS has room for some dozens of them."""
     name = f"test-{uuid.uuid4().hex[:12]}"
     s3.client.create_bucket(Bucket=name)
-    return name
+    yield name
+    services.remove_bucket(s3.client, name)
 
 
 @pytest.fixture

@@ -1,13 +1,14 @@
 """A reverse proxy before a store: it counts the calls, refuses chosen ones, and alters what is read."""
 
 import http.client
+import io
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from stack.ports import HOST
@@ -116,7 +117,8 @@ class Proxy:
 def proxied(upstream: str) -> Iterator[Proxy]:
     """A running proxy before the store at this URL."""
     proxy = Proxy(upstream)
-    server = Server((HOST, 0), _handler(proxy))
+    server = Server((HOST, 0), Handler)
+    server.proxy = proxy
     proxy.url = f"http://{HOST}:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -126,94 +128,92 @@ def proxied(upstream: str) -> Iterator[Proxy]:
 
 
 class Server(ThreadingHTTPServer):
-    """Threads die with the process."""
+    """One thread for each connection; they die with the process."""
 
     daemon_threads = True
     request_queue_size = 128
+    proxy: Proxy
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that went away is no news."""
 
 
-def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        disable_nagle_algorithm = True
+class Handler(BaseHTTPRequestHandler):
+    """Relays one connection."""
 
-        def log_message(self, *arguments: object) -> None:
-            """Silence."""
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    server: Server
 
-        def relay(self) -> None:
-            call = Call(self.command, self.path)
-            kind = proxy.met(call)
-            if kind is Kind.CLOSED:
-                self.close_connection = True
-                return
-            if kind in ANSWERS:
-                self.refuse(kind)
-                return
+    def log_message(self, *arguments: object) -> None:
+        """Silence."""
+
+    def relay(self) -> None:
+        """Refuse a call, or pass it on."""
+        proxy, call = self.server.proxy, Call(self.command, self.path)
+        kind = proxy.met(call)
+        if kind is Kind.CLOSED:
+            self.close_connection = True
+        elif kind in ANSWERS:
+            self.refuse(*ANSWERS[kind])
+        else:
             target = urlsplit(proxy.upstream)
             upstream = http.client.HTTPConnection(str(target.hostname), target.port, timeout=60)
-            try:
+            with closing(upstream):
                 self.forward(upstream)
-                self.answer(upstream.getresponse(), kind, proxy.alters(call))
-            finally:
-                upstream.close()
+                self.answer(upstream.getresponse(), proxy.alters(call), truncate=kind is Kind.TRUNCATED)
 
-        do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = relay
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = relay  # noqa: N815
 
-        def refuse(self, kind: Kind) -> None:
-            for _ in self.body():
-                pass
-            status, code = ANSWERS[kind]
-            page = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else PAGE
-            self.send_response(status)
-            self.send_header("Content-Type", "application/xml" if code else "text/html")
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(page)
+    def refuse(self, status: int, code: str | None) -> None:
+        """Answer in the store's place."""
+        for _ in self.body():
+            pass
+        page = f"<Error><Code>{code}</Code><Message>no</Message></Error>".encode() if code else PAGE
+        self.send_response(status)
+        self.send_header("Content-Type", "application/xml" if code else "text/html")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(page)
 
-        def forward(self, upstream: http.client.HTTPConnection) -> None:
-            upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() not in NOT_FORWARDED:
-                    upstream.putheader(name, value)
-            upstream.endheaders()
-            for piece in self.body():
-                upstream.send(piece)
+    def forward(self, upstream: http.client.HTTPConnection) -> None:
+        """Pass the call on as it is: its signature names the proxy's own host."""
+        upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            if name.lower() not in NOT_FORWARDED:
+                upstream.putheader(name, value)
+        upstream.endheaders()
+        for piece in self.body():
+            upstream.send(piece)
 
-        def body(self) -> Iterator[bytes]:
-            left = int(self.headers.get("Content-Length") or 0)
-            while left and (piece := self.rfile.read(min(left, PIECE))):
-                left -= len(piece)
-                yield piece
+    def body(self) -> Iterator[bytes]:
+        """What the client sends."""
+        left = int(self.headers.get("Content-Length") or 0)
+        while left and (piece := self.rfile.read(min(left, PIECE))):
+            left -= len(piece)
+            yield piece
 
-        def answer(self, answer: http.client.HTTPResponse, kind: Kind | None, alter: bool) -> None:
-            size = int(answer.headers.get("Content-Length") or 0) if self.command != "HEAD" else 0
-            self.send_response_only(answer.status, answer.reason)
-            for name, value in answer.headers.items():
-                if name.lower() not in NOT_FORWARDED:
-                    self.send_header(name, value)
-            chunked = self.command != "HEAD" and answer.headers.get("Transfer-Encoding") == "chunked"
-            if chunked:
-                content = answer.read()
-                size = len(content)
-                self.send_header("Content-Length", str(size))
-            if kind is Kind.TRUNCATED and not size:
-                self.wfile.write(b"HTTP/1.1 2")
-                self.close_connection = True
-                return
-            self.end_headers()
-            left = size // 2 if kind is Kind.TRUNCATED else size
-            while left > 0:
-                piece = content[:left] if chunked else answer.read(min(left, PIECE))
-                if not piece:
-                    break
-                left -= len(piece)
-                self.wfile.write(bytes([piece[0] ^ 1]) + piece[1:] if alter else piece)
-                alter = False
-            if kind is Kind.TRUNCATED:
-                self.close_connection = True
-
-    return Handler
+    def answer(self, answer: http.client.HTTPResponse, alters: bool, *, truncate: bool) -> None:
+        """Pass the store's answer back."""
+        self.send_response_only(answer.status, answer.reason)
+        for name, value in answer.headers.items():
+            if name.lower() not in NOT_FORWARDED:
+                self.send_header(name, value)
+        content: IO[bytes] | http.client.HTTPResponse = answer
+        size = answer.length or 0
+        if answer.chunked:
+            whole = answer.read()
+            content, size = io.BytesIO(whole), len(whole)
+            self.send_header("Content-Length", str(size))
+        if truncate:
+            self.close_connection = True
+        if truncate and not size:
+            self.wfile.write(b"HTTP/1.1 2")
+            return
+        self.end_headers()
+        left = size // 2 if truncate else size
+        while left and (piece := content.read(min(left, PIECE))):
+            left -= len(piece)
+            self.wfile.write(bytes([piece[0] ^ 1]) + piece[1:] if alters else piece)
+            alters = False

@@ -98,6 +98,19 @@ def answers_redis(port: int) -> bool:
         return False
 
 
+def remove_bucket(client: Any, name: str) -> None:
+    """Removes a bucket with all that is in it."""
+    empty_bucket(client, name)
+    client.delete_bucket(Bucket=name)
+
+
+def empty_bucket(client: Any, name: str) -> None:
+    """Deletes all objects of a bucket."""
+    for page in client.get_paginator("list_objects_v2").paginate(Bucket=name):
+        if names := [{"Key": item["Key"]} for item in page.get("Contents", ())]:
+            client.delete_objects(Bucket=name, Delete={"Objects": names})
+
+
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
     """Only one of pytest's workers at a time."""

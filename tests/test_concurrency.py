@@ -99,12 +99,13 @@ def test_two_processes_execute_each_stage_once_between_them(leased: Settings, re
 
 
 def test_a_process_waits_for_the_stage_that_another_executes(leased: Settings, recipe: Recipe) -> None:
-    with building(recipe, hold_at="load parks") as first, building(recipe, hold_at="load parks") as second:
+    with building(recipe, hold_at="load parks") as first:
         first.until("load parks", "running")
-        second.until("plan", "reused")
-        first.go_on()
-        assert outcomes(first.end()) == EXECUTED
-        answer = outcomes(second.end())
+        with building(recipe) as second:
+            second.until("plan", "reused")
+            first.go_on()
+            assert outcomes(first.end()) == EXECUTED
+            answer = outcomes(second.end())
     assert (answer["plan"], answer["load parks"]) == ("reused", "reused")
 
 

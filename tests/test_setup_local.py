@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -216,20 +217,27 @@ def test_the_environments_endpoint_wins_over_the_block(
     prefect_server: str, larder: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from blocks.settings import settings
+    from prefect.client.orchestration import get_client
+
     from blocks.storage import connection, load_bucket, register_blocks
 
-    saved = register_blocks(larder)
+    def loaded() -> Any:
+        with get_client(sync_client=True) as client:
+            return load_bucket(settings(), client)
+
+    register_blocks(larder)
+    saved = loaded()
     register_blocks(larder)
     monkeypatch.setenv("LARDER_S3_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("LARDER_BUCKET", "another")
-    moved = load_bucket(settings())
+    moved = loaded()
     assert connection(moved).meta.endpoint_url == "http://127.0.0.1:9"
     assert moved.bucket_name == "another"
     assert moved._block_document_id == saved._block_document_id
     for name in list(os.environ):
         if name.startswith("LARDER_S3_") or name == "LARDER_BUCKET":
             monkeypatch.delenv(name)
-    block = load_bucket(settings())
+    block = loaded()
     connection(block).head_bucket(Bucket=block.bucket_name)
     assert block.bucket_name == larder.bucket
 

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -56,13 +57,22 @@ def get(store: Store, name: str, path: Path, content: bytes = CONTENT) -> bytes:
     return path.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def one_bucket(s3: services.Store) -> Iterator[str]:
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    s3.client.create_bucket(Bucket=name)
+    yield name
+    services.remove_bucket(s3.client, name)
+
+
 @pytest.fixture
-def store(s3: services.Store, bucket: str) -> Store:
+def store(s3: services.Store, one_bucket: str) -> Iterator[Store]:
     """A bucket with two small objects."""
-    found = Store(s3.client, bucket, Patience(10))
+    store = Store(s3.client, one_bucket, Patience(10))
     for name in ("there", "other"):
-        found.write(name, CONTENT, "text/plain")
-    return found
+        store.write(name, CONTENT, "text/plain")
+    yield store
+    services.empty_bucket(s3.client, one_bucket)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +86,7 @@ def far(s3: services.Store, store: Store, proxy: Proxy) -> Store:
     """The same bucket through the proxy, with little patience."""
     proxy.reset()
     keys = s3.keys.model_copy(update={"s3_endpoint_url": proxy.url})
-    return Store(clients.client(keys), store.bucket, Patience(0.3))
+    return Store(clients.client(keys), store.bucket, Patience(0.15))
 
 
 @pytest.fixture
@@ -205,15 +215,12 @@ def test_other_bytes_of_the_same_size_have_another_etag(store: Store, tmp_path: 
 
 
 def pattern(size: int) -> bytes:
-    """Bytes in which no part of a file looks like another."""
-    block = b"".join(number.to_bytes(4) for number in range(2**18))
-    return b"".join(hashlib.sha256(bytes([at])).digest() + block for at in range(size // 2**20 + 1))[:size]
+    """Bytes in which no part of a file, as it is sent, looks like another."""
+    return b"".join(hashlib.sha256(bytes([at])).digest() * 2**15 for at in range(size // 2**20 + 1))[:size]
 
 
 @pytest.mark.parametrize("size", [10, PART_BYTES + 10])
-def test_a_file_that_changed_while_it_was_sent_is_not_stored(
-    store: Store, tmp_path: Path, size: int
-) -> None:
+def test_a_file_that_changed_while_it_was_sent_is_not_stored(store: Store, tmp_path: Path, size: int) -> None:
     path = tmp_path / "sent"
     path.write_bytes(pattern(size))
     sums = sums_of(path)
@@ -224,17 +231,13 @@ def test_a_file_that_changed_while_it_was_sent_is_not_stored(
         store.stat("file")
 
 
-@pytest.mark.parametrize(
-    ("found", "said"),
-    [(b"", "other bytes"), (CONTENT[:-1], "other bytes"), (CONTENT + b"!", "other bytes")],
-    ids=["empty", "shorter", "longer"],
-)
+@pytest.mark.parametrize("found", [b"", CONTENT[:-1], CONTENT + b"!"], ids=["empty", "shorter", "longer"])
 def test_an_object_that_was_replaced_is_damaged_when_it_is_fetched(
-    store: Store, tmp_path: Path, found: bytes, said: str
+    store: Store, tmp_path: Path, found: bytes
 ) -> None:
     etag = store.stat("there").etag
     store.write("there", found, "text/plain")
-    with pytest.raises(Damaged, match=said) as caught:
+    with pytest.raises(Damaged, match=r"other bytes|shorter") as caught:
         store.get_file("there", tmp_path / "got", SHA256, len(CONTENT), etag)
     assert caught.value.uri == f"s3://{store.bucket}/there"
 
@@ -345,7 +348,7 @@ def test_patience_is_shared_by_all_calls_and_bounded(far: Store, proxy: Proxy) -
 
 
 MEMORY = """
-import json, resource, sys
+import json, re, sys
 from pathlib import Path
 from blocks import s3
 from blocks.settings import settings
@@ -354,7 +357,7 @@ from blocks.store import Store, sums_of
 path, now = Path(sys.argv[1]), settings()
 store = Store(s3.client(now), now.bucket_name)
 store.check()
-most = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+most = lambda: 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 before, sums = most(), sums_of(path)
 etag = store.put_file("large", path, sums, "application/octet-stream")
 sent = most()
@@ -363,11 +366,12 @@ print(json.dumps([sent - before, most() - before]))
 """
 
 
-def test_large_files_are_streamed(s3: services.Store, bucket: str, tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="asks Linux for the most memory it used")
+def test_large_files_are_streamed(s3: services.Store, one_bucket: str, tmp_path: Path) -> None:
     with (tmp_path / "sent").open("wb") as file:
-        for number in range(200):
-            file.write(pattern(2**20 - 4) + number.to_bytes(4))
-    environment = {**os.environ, **s3.environment(bucket), "LARDER_HOME": str(tmp_path)}
+        for number in range(320):
+            file.write(number.to_bytes(4) * 2**18)
+    environment = {**os.environ, **s3.environment(one_bucket), "LARDER_HOME": str(tmp_path)}
     ran = subprocess.run(
         [sys.executable, "-c", MEMORY, str(tmp_path / "sent")],
         env=environment,
@@ -376,4 +380,4 @@ def test_large_files_are_streamed(s3: services.Store, bucket: str, tmp_path: Pat
         capture_output=True,
     )
     more_bytes = json.loads(ran.stdout)
-    assert max(more_bytes) < 160 * 2**20
+    assert max(more_bytes) < 240 * 2**20
