@@ -6,6 +6,7 @@
 import asyncio
 import fcntl
 import hashlib
+import logging
 import os
 import threading
 import time
@@ -16,14 +17,18 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from uuid import uuid4
 
 from blocks.settings import Settings, settings
 
 if TYPE_CHECKING:
     from redis import Redis
 
+log = logging.getLogger(__name__)
+
 POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 0.5
+SILENCE_SECONDS = 5.0
 REDIS_PATIENCE_SECONDS = 20.0
 RELEASE_SCRIPT = "return redis.call('get', KEYS[1]) == ARGV[1] and redis.call('del', KEYS[1])"
 RENEW_SCRIPT = """
@@ -186,12 +191,15 @@ class Leases:
         keeper = current_keeper()
         patience = REDIS_PATIENCE_SECONDS
         until = None if acquire_timeout is None else time.monotonic() + acquire_timeout
-        pause = POLL_SECONDS
+        pause, asked, said = POLL_SECONDS, time.monotonic(), False
         while True:
             began = time.monotonic()
             try:
                 if keeper.take(key, holder):
                     return True
+                if not said and began - asked > SILENCE_SECONDS:
+                    log.warning("Waiting for another run, which holds the lease on %s.", key)
+                    said = True
                 patience = REDIS_PATIENCE_SECONDS
             except _redis_errors() as error:
                 patience -= time.monotonic() - began + pause
@@ -249,6 +257,17 @@ def keeping(now: Settings) -> Iterator[None]:
         yield
     finally:
         _kept.reset(token)
+
+
+@contextmanager
+def lease(key: str) -> Iterator[None]:
+    """Hold the lease on `key`, waiting for it first."""
+    leases, holder = Leases(), uuid4().hex
+    leases.acquire_lock(key, holder)
+    try:
+        yield
+    finally:
+        leases.release_lock(key, holder)
 
 
 def current_keeper() -> Keeper:

@@ -72,7 +72,8 @@ def _build(words: list[str], *, alone: bool) -> int:
 def _say_warnings() -> None:
     said = logging.StreamHandler(sys.stderr)
     said.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
-    logging.getLogger("flows").addHandler(said)
+    for name in ("blocks", "flows"):
+        logging.getLogger(name).addHandler(said)
 
 
 def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
-from uuid import uuid4
 
 from pydantic import ValidationError
 
-from blocks.leases import Leases
+from blocks.leases import lease
 from blocks.store import Absent, Damaged, Store, Stored
 from flows import keys
 from flows.artifacts import Artifact, Frozen
@@ -204,12 +203,8 @@ def publish(store: Store, lock: Lock, plan: Found, package: Found, metadata: Map
         Damaged: if an artifact is not there as its result names it.
     """
     folder = Folder(store, lock.product, lock.version)
-    leases, holder = Leases(), uuid4().hex
-    leases.acquire_lock(folder.prefix, holder)
-    try:
+    with lease(folder.prefix):
         return _publish(folder, lock, plan, package, metadata)
-    finally:
-        leases.release_lock(folder.prefix, holder)
 
 
 def _publish(

@@ -111,13 +111,13 @@ def ask(
     label: str | None,
     arguments: Mapping[str, object],
     labels: Mapping[str, object],
-    known: Mapping[str, str],
+    known: "Mapping[str, Found]",
 ) -> Question:
     """The question that a stage with these arguments asks the bucket.
 
     Args:
         labels: what the run is about
-        known: object names of the run's results, by digest
+        known: the run's results so far, by digest
 
     Raises:
         NoKeyError: if an argument, or the stage's code, has no digest.
@@ -143,11 +143,11 @@ def ask(
     )
 
 
-def _upstream(arguments: list[object], known: Mapping[str, str]) -> Iterator[Upstream]:
+def _upstream(arguments: list[object], known: "Mapping[str, Found]") -> Iterator[Upstream]:
     for output in keys.outputs(arguments):
         digest = keys.digest(output)
         if digest in known:
-            yield Upstream(result=known[digest], digest=digest)
+            yield Upstream(result=known[digest].object_name, digest=digest)
 
 
 def look(store: Store, question: Question) -> Found:

@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from uuid import UUID, uuid4
 
-from blocks.leases import FileKeeper, Leases
+from blocks.leases import FileKeeper, lease
 from blocks.settings import Settings
 from blocks.store import Damaged, Store
 from flows import keys, results
@@ -233,13 +233,9 @@ class Run:
         return moved
 
     def _set_aside(self, owner: Found) -> None:
-        leases, holder = Leases(), uuid4().hex
-        leases.acquire_lock(owner.object_name, holder)
-        try:
-            store = self.store.patient(self.settings.store_seconds)
+        store = self.store.patient(self.settings.store_seconds)
+        with lease(owner.object_name):
             results.set_aside(store, owner.object_name, owner.etag)
-        finally:
-            leases.release_lock(owner.object_name, holder)
 
 
 _current: ContextVar[Run] = ContextVar("larder_run")

@@ -138,8 +138,7 @@ class StageKey(CachePolicy):
         """What these inputs ask the bucket; asked once per attempt of a task run."""
         run = current_run()
         arguments = {name: value for name, value in inputs.items() if name != "label"}
-        known = {digest: found.object_name for digest, found in list(run.found.items())}
-        question = results.ask(self.definition, inputs.get("label"), arguments, run.labels, known)
+        question = results.ask(self.definition, inputs.get("label"), arguments, run.labels, run.found)
         run.questions[context.task_run.id] = question
         return question
 
