@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
-# `./setup.sh --help` says what it does.
 set -euo pipefail
 
 script=${BASH_SOURCE[0]}

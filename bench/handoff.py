@@ -44,12 +44,13 @@ def handoff(file: str, turn: str, build_turn: str, both: bool):
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 handoff(SMALL, "small" + TURN, "small" + TURN, True)
 idle = peak()
+os.sync()
 began = time.monotonic()
 handoff(FILE, TURN, BUILD_TURN, BOTH)
 tell([time.monotonic() - began, peak() - idle])
 """
 STOCK = """
-import resource
+import os, resource
 from prefect import flow, task
 from prefect.cache_policies import INPUTS
 
@@ -69,6 +70,7 @@ def handoff(file, turn, both):
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 handoff(SMALL, "small" + TURN, True)
 idle = peak()
+os.sync()
 began = time.monotonic()
 handoff(FILE, TURN, BOTH)
 tell([time.monotonic() - began, peak() - idle])
@@ -135,10 +137,12 @@ def _s5cmd(file: Path, turn: int) -> float:
     program = str(Path(sys.executable).with_name("s5cmd"))
     endpoint = ("--endpoint-url", os.environ["LARDER_S3_ENDPOINT_URL"])
     there, back = f"s3://{os.environ['LARDER_BUCKET']}/raw/{turn}", file.with_name("back")
-    began = time.monotonic()
+    seconds = 0.0
     for source, target in ((file, there), (there, back)):
         command = [program, *endpoint, "cp", str(source), str(target)]
+        os.sync()
+        began = time.monotonic()
         subprocess.run(command, check=True, env=environment, capture_output=True)
-    seconds = time.monotonic() - began
+        seconds += time.monotonic() - began
     back.unlink()
     return seconds

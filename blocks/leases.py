@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 log = logging.getLogger(__name__)
+_choosing = threading.Lock()
 
 POLL_SECONDS = 0.05
 LONGEST_POLL_SECONDS = 0.5
@@ -271,8 +272,10 @@ def lease(key: str) -> Iterator[None]:
 
 
 def current_keeper() -> Keeper:
-    """Where leases are kept now."""
-    return _keeper(_kept.get() or settings())
+    """Where leases are kept now; the same keeper for all threads."""
+    now = _kept.get() or settings()
+    with _choosing:
+        return _keeper(now)
 
 
 def _keeper(now: Settings) -> Keeper:

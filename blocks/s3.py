@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 from blocks.settings import Settings
 
 DEFAULT_REGION = "us-east-1"
+ANSWER_SECONDS = 60.0
 
 
 class StoreNotConfiguredError(ValueError):
@@ -33,16 +34,23 @@ def client(settings: Settings) -> Any:
 
 @lru_cache(maxsize=16)
 def s3_client(
-    endpoint_url: str | None, access_key_id: str, secret_access_key: str, region: str | None = None
+    endpoint_url: str | None,
+    access_key_id: str,
+    secret_access_key: str,
+    region: str | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> Any:
-    """A boto3 S3 client that tries once (our callers retry) and gives up on a silent store within seconds."""
+    """A boto3 S3 client that tries once (our callers retry), and waits so long for each answer.
+
+    Payloads are not signed, which would hash each a second time: every write carries its own sha256.
+    """
     session = boto3.Session(aws_access_key_id=access_key_id, aws_secret_access_key=secret_access_key)
     config = Config(
         connect_timeout=5,
-        read_timeout=30,
+        read_timeout=answer_seconds,
         retries={"total_max_attempts": 1},
         max_pool_connections=32,
-        s3={"addressing_style": "path"},
+        s3={"addressing_style": "path", "payload_signing_enabled": False},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         proxies={} if _is_loopback(endpoint_url) else None,

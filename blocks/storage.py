@@ -71,7 +71,7 @@ def load_bucket(settings: Settings, client: SyncPrefectClient) -> S3Bucket:
     return block.model_copy(update=update)
 
 
-def connection(block: S3Bucket) -> Any:
+def connection(block: S3Bucket, answer_seconds: float = s3.ANSWER_SECONDS) -> Any:
     """A boto3 S3 client with the block's endpoint and keys and our own limits."""
     credentials = block.credentials
     user, password = (getattr(credentials, name) for name in _key_fields(credentials))
@@ -80,10 +80,11 @@ def connection(block: S3Bucket) -> Any:
         user,
         password.get_secret_value(),
         credentials.region_name,
+        answer_seconds,
     )
 
 
-def open_store(block: S3Bucket) -> Store:
+def open_store(block: S3Bucket, answer_seconds: float = s3.ANSWER_SECONDS) -> Store:
     """The block's bucket with our verbs."""
     credentials = block.credentials
     user, password = (getattr(credentials, name) for name in _key_fields(credentials))
@@ -95,7 +96,7 @@ def open_store(block: S3Bucket) -> Store:
             "region_name": credentials.region_name,
         },
     }
-    return Store(connection(block), block.bucket_name, fsspec=reached)
+    return Store(connection(block, answer_seconds), block.bucket_name, fsspec=reached)
 
 
 def _key_fields(credentials: MinIOCredentials | AwsCredentials) -> tuple[str, str]:

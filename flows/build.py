@@ -21,7 +21,7 @@ from flows.publish import publish as publish_package
 from flows.recipe import Lock, Recipe, is_floating
 from flows.run import Run, current_run
 from flows.shown import gather_shown, show
-from flows.stage import pipeline, stage
+from flows.stage import StageFailed, pipeline, stage
 
 plan, simulated_plan = stage(definitions.PLAN), stage(definitions.SIMULATED_PLAN)
 load, simulated_load = stage(definitions.LOAD), stage(definitions.SIMULATED_LOAD)
@@ -67,7 +67,12 @@ def real(lock: Lock) -> Package:
         catalog=unmapped(quote(catalog_of(current_run()))),
         label=[entry.name for entry in lock.inputs],
     )
-    built = assemble(lock.version, lock.env, inputs=named(lock, gather_shown(tables)))
+    built = assemble(
+        lock.version,
+        {**lock.env, **lock.build.env},
+        lock.build.connector_args,
+        inputs=named(lock, gather_shown(tables)),
+    )
     files: Package = package(
         lock.name, lock.product, lock.version, lock.exports, lock.source_versions, built.tables
     )
@@ -107,8 +112,11 @@ def publish(lock: Lock, files: Package) -> Published:
     """Make the product's folder in the bucket be what this run's results say."""
     run = current_run()
     store = run.store.patient(run.settings.store_seconds)
-    with run.suspecting():
-        return publish_package(store, lock, run.found_as(lock), run.found_as(files), run.metadata())
+    try:
+        with run.suspecting():
+            return publish_package(store, lock, run.found_as(lock), run.found_as(files), run.metadata())
+    except Exception as error:
+        raise StageFailed("publish", None, None, error) from error
 
 
 def named(lock: Lock, tables: list[Table]) -> dict[str, Table]:
@@ -118,7 +126,8 @@ def named(lock: Lock, tables: list[Table]) -> dict[str, Table]:
 
 def catalog_of(run: Run) -> Catalog:
     """The catalog that the settings name; one on S3 is read with the keys of our own store."""
-    return Catalog(run.settings.catalog_url, run.store.fsspec)
+    url = run.settings.catalog_url
+    return Catalog(url, run.store.fsspec if url.startswith("s3://") else {})
 
 
 if __name__ == "__main__":

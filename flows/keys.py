@@ -10,6 +10,7 @@ import importlib.util
 import json
 import math
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from functools import cache
@@ -25,6 +26,7 @@ MACHINERY = frozenset(
     for name in ("artifacts", "definitions", "keys", "recipe", "recipe_file", "results", "run", "stage")
 )
 """Modules that carry stages and are no part of what a stage computes."""
+_parsing = threading.Lock()
 
 
 class NoKeyError(ValueError):
@@ -210,7 +212,7 @@ def _source(name: str) -> Path | None:
 
 def _imports(name: str, path: Path) -> Iterator[str]:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in ast.walk(_parse(path)):
         match node:
             case ast.Import():
                 yield from (alias.name for alias in node.names)
@@ -223,7 +225,13 @@ def _imports(name: str, path: Path) -> Iterator[str]:
 
 
 def _code_digest(path: Path) -> str:
-    return digest(_code(ast.parse(path.read_bytes())))
+    return digest(_code(_parse(path)))
+
+
+def _parse(path: Path) -> ast.Module:
+    # Python 3.11 fails with a SystemError where two threads make syntax trees at once.
+    with _parsing:
+        return ast.parse(path.read_bytes())
 
 
 def _code(node: ast.AST) -> list[Any]:

@@ -215,7 +215,7 @@ def _publish(
     if lock.simulated and before and not before.simulated:
         return Published(uri=uri, publish=Publishing.KEPT, document=before)
     if lock.simulated and damaged and _holds_real_files(folder):
-        found = "it is not whole, and what lies beside it is a real build's: build with --real"
+        found = "it is not whole, and a real build may have made what lies beside it: build with --real"
         raise Damaged(uri, found)
     origins = (_origin(plan), _origin(package))
     same = before is not None and [one.digest for one in origins] == [

@@ -96,6 +96,8 @@ class Run:
     """The result that first named each artifact, by URI."""
     suspects: dict[str, str] = field(default_factory=dict)
     """Artifacts whose bytes were bad when they were read, and what was found."""
+    failures: dict[str, Exception] = field(default_factory=dict)
+    """The stages that failed and did not come right since, by the name of their task run."""
     set_aside: dict[str, str] = field(default_factory=dict)
     """Documents that this run moved away, by object name, and why."""
     local: dict[str, Path] = field(default_factory=dict)
@@ -215,13 +217,18 @@ class Run:
                 self.running -= 1
                 self.guard.notify_all()
 
+    def settle(self) -> None:
+        """Wait for the stages that run."""
+        with self.guard:
+            self.guard.wait_for(lambda: self.running == 0)
+
     def heal(self) -> list[str]:
         """Wait for what runs, then move away the results whose artifacts were bad; what was said of each.
 
         An empty list means that going through the flow again would find the same.
         """
+        self.settle()
         with self.guard:
-            self.guard.wait_for(lambda: self.running == 0)
             suspects, self.suspects = self.suspects, {}
             owners, self.owners = self.owners, {}
         moved = []

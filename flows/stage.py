@@ -168,6 +168,7 @@ def stage(definition: Definition[Value]) -> Task[..., Value]:
         retries=definition.retries,
         retry_delay_seconds=exponential_backoff(BACKOFF_SECONDS) if definition.retries else None,
         retry_condition_fn=_worth_retrying(definition),
+        on_failure=[_remember_failure],
     )
     _stages.append(task)
     return task
@@ -279,13 +280,15 @@ def _run_stage(definition: Definition[Output], context: TaskRunContext, argument
             if isinstance(error, RecipeError):
                 raise
             raise StageFailed(definition.stage, label, key, error) from error
+        run.failures.pop(context.task_run.name, None)
         run.know(found)
-        if outcome is Outcome.REUSED:
-            transaction.state = TransactionState.COMMITTED
-        transaction.write_on_commit = False
         step = _step(run, question, found, outcome, reason, time.monotonic() - began)
         run.note(step)
         _log(step)
+        transaction.write_on_commit = False
+        if outcome is Outcome.REUSED:
+            # Prefect never lets go of the lease where something is raised after this.
+            transaction.state = TransactionState.COMMITTED
     return found.value
 
 
@@ -400,16 +403,32 @@ def _worth_retrying(definition: Definition[Output]) -> Callable[[Task[..., Any],
     return worth_retrying
 
 
+def _remember_failure(task: Task[..., Any], task_run: TaskRun, state: State[Any]) -> None:  # noqa: ARG001
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, Exception):
+        current_run().failures[task_run.name] = error
+
+
 def _passes(body: Callable[[], Returned], run: Run) -> Returned:
     for _ in range(MOST_PASSES - 1):
         try:
-            return body()
+            return _through(body, run)
         except Exception:
             if not (healed := run.heal()):
                 raise
             for line in healed:
                 get_run_logger().warning(line)
-    return body()
+    return _through(body, run)
+
+
+def _through(body: Callable[[], Returned], run: Run) -> Returned:
+    """Go through the flow once. A stage that failed fails it, also where nobody asked what came of it."""
+    run.failures.clear()
+    value = body()
+    run.settle()
+    if run.failures:
+        raise next(iter(run.failures.values()))
+    return value
 
 
 def run_client(context: FlowRunContext) -> SyncPrefectClient:
@@ -428,8 +447,8 @@ def _opened_run() -> Iterator[Run]:
     block = load_bucket(now, run_client(context))
     for task in _stages:
         task.result_storage = block
+    open_store(block, START_SECONDS).patient(START_SECONDS).check()
     store = open_store(block)
-    store.patient(START_SECONDS).check()
     flow_run = context.flow_run
     started = flow_run.start_time or datetime.now(UTC)
     day = started.astimezone(ZoneInfo(now.timezone)).date()

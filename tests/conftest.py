@@ -4,8 +4,9 @@ import os
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -14,6 +15,9 @@ from stack.ports import HOST, free_ports
 from stack.servers import prefect_server as new_prefect_server
 from tests import services
 from tests.services import Store, Valkey
+
+if TYPE_CHECKING:
+    from tests.recipes import Product
 
 HOME = "LARDER_TEST_HOME"
 SERVER_PORT = "LARDER_TEST_SERVER_PORT"
@@ -131,3 +135,28 @@ def quick() -> Iterator[None]:
 
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         yield
+
+
+@pytest.fixture
+def product(
+    stack: Settings, s3: Store, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> "Product":
+    """A product that was never built."""
+    from tests.recipes import Bucket, new_product
+
+    return new_product(tmp_path, Bucket(s3.client, bucket), monkeypatch)
+
+
+@pytest.fixture
+def executed(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Which stages of `tests.tiny` were executed since it was last asked."""
+    log = tmp_path / "executed"
+    log.touch()
+    monkeypatch.setenv("TINY_LOG", str(log))
+
+    def since() -> list[str]:
+        names = log.read_text().split()
+        log.write_text("")
+        return names
+
+    return since

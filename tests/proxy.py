@@ -24,6 +24,8 @@ class Kind(StrEnum):
     UNAVAILABLE = "503"
     BROKEN = "500"
     FORBIDDEN = "403"
+    CHANGED = "412"
+    """As if the object were another than the one that was asked for."""
     LOST = "404 in HTML"
     PAGE = "200 in HTML"
     CLOSED = "closed"
@@ -32,10 +34,14 @@ class Kind(StrEnum):
     """The store did what was asked, and half of its answer arrives."""
 
 
+PASSING_REFUSALS = (Kind.UNAVAILABLE, Kind.BROKEN, Kind.LOST, Kind.CLOSED, Kind.TRUNCATED)
+"""What a store does that will answer again."""
+REFUSALS = (Kind.FORBIDDEN, *PASSING_REFUSALS)
 ANSWERS = {
     Kind.UNAVAILABLE: (503, "SlowDown"),
     Kind.BROKEN: (500, "InternalError"),
     Kind.FORBIDDEN: (403, "AccessDenied"),
+    Kind.CHANGED: (412, "PreconditionFailed"),
     Kind.LOST: (404, None),
     Kind.PAGE: (200, None),
 }
@@ -58,13 +64,31 @@ class Call(NamedTuple):
     """With the query."""
 
 
-@dataclass
+Rule = Callable[[list[Call]], Kind | None]
+"""How the last of these calls, which are all since the proxy began to count, is refused."""
+
+
+def allow(calls: list[Call]) -> None:
+    """Refuse nothing."""
+
+
+@dataclass(frozen=True)
 class Refusal:
-    """Which call is refused, counted from 1."""
+    """A rule that refuses one call, counted from 1."""
 
     number: int
     kind: Kind
     times: Times = Times.ONCE
+
+    def __call__(self, calls: list[Call]) -> Kind | None:
+        if len(calls) < self.number:
+            return None
+        again = {
+            Times.ONCE: len(calls) == self.number,
+            Times.REPEATS: calls[-1] == calls[self.number - 1],
+            Times.EVER_AFTER: True,
+        }
+        return self.kind if again[self.times] else None
 
 
 @dataclass
@@ -73,36 +97,28 @@ class Proxy:
 
     upstream: str
     url: str = ""
+    rule: Rule = allow
     calls: list[Call] = field(default_factory=list)
     refused: list[Call] = field(default_factory=list)
-    refusal: Refusal | None = None
     altered: Callable[[str], bool] = lambda path: False
     """Says of an object's path whether the first byte of what is read of it becomes another."""
     alterations: list[str] = field(default_factory=list)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def reset(self, refusal: Refusal | None = None) -> None:
+    def reset(self, rule: Rule = allow) -> None:
         """Count anew."""
         with self.guard:
-            self.calls, self.refused, self.refusal = [], [], refusal
+            self.calls, self.refused, self.rule = [], [], rule
             self.altered, self.alterations = lambda path: False, []
 
     def met(self, call: Call) -> Kind | None:
         """Count a call; how it is to be refused."""
         with self.guard:
             self.calls.append(call)
-            refusal, number = self.refusal, len(self.calls)
-            if refusal is None or number < refusal.number:
-                return None
-            again = {
-                Times.ONCE: False,
-                Times.REPEATS: call == self.calls[refusal.number - 1],
-                Times.EVER_AFTER: True,
-            }[refusal.times]
-            if number > refusal.number and not again:
-                return None
-            self.refused.append(call)
-            return refusal.kind
+            kind = self.rule(self.calls)
+            if kind:
+                self.refused.append(call)
+            return kind
 
     def alters(self, call: Call) -> bool:
         """Whether the answer to a call becomes another."""

@@ -1,6 +1,7 @@
 """A product to build again and again: its recipe, its catalog, its bucket, and what each build came to."""
 
 import copy
+import hashlib
 import io
 import json
 import os
@@ -18,6 +19,9 @@ import yaml
 
 from blocks.settings import CHECKOUT
 from flows.cli import main
+from flows.recipe import Recipe, real, simulated
+from flows.recipe_file import read_recipe
+from tests.services import remove_bucket
 
 REAL, SIMULATED = "--real", "--simulate"
 NOT_COMPARED = {"package.json", "build_metadata.json"}
@@ -137,6 +141,8 @@ class Product:
     recipe: dict[str, Any] = field(default_factory=lambda: copy.deepcopy(RECIPE))
     text: str | None = None
     """The recipe as it is written, where that matters."""
+    file: Path | None = None
+    """A file to build in place of that recipe."""
     answers: list[Answer] = field(default_factory=list)
 
     @property
@@ -163,34 +169,49 @@ class Product:
 
     def command(self, *options: str) -> list[str]:
         """The words behind `larder` that build this recipe as it is now."""
-        file = self.folder / "recipe.yml"
-        file.write_text(self.text or yaml.safe_dump(self.recipe, sort_keys=False))
+        file = self.file or self.folder / "recipe.yml"
+        if self.file is None:
+            file.write_text(self.text or yaml.safe_dump(self.recipe, sort_keys=False))
         return ["build", str(file), self.kind, "--json", *options]
 
+    @property
+    def read(self) -> Recipe:
+        """The recipe as the command reads it."""
+        recipe = read_recipe(Path(self.command()[1]))
+        return real(recipe) if self.kind == REAL else simulated(recipe)
+
+    @property
+    def offered(self) -> dict[str, str]:
+        """What the catalog has."""
+        files = sorted(self.catalog.rglob("*.csv"))
+        return {str(file.relative_to(self.catalog)): file.read_text() for file in files}
+
     def build(self, *options: str) -> Answer:
-        """Build in this process. What the run says it made is what the bucket says it made."""
+        """Build in this process."""
         said, printed = io.StringIO(), io.StringIO()
         with redirect_stdout(printed), redirect_stderr(said):
             code = main(self.command(*options))
-        return self.heard(code, printed.getvalue(), said.getvalue())
+        assert printed.getvalue(), said.getvalue()
+        return self.heard(Answer(code, json.loads(printed.getvalue()), said.getvalue()))
 
     def build_apart(self, *options: str, code: Path = CHECKOUT, **environment: str) -> Answer:
         """Build in a process of its own, by the code of a folder."""
         ended = subprocess.run(
             [sys.executable, "-m", "flows.cli", *self.command(*options)],
+            check=False,
             cwd=code,
             env={**os.environ, "PYTHONPATH": str(code), **environment},
             capture_output=True,
             text=True,
         )
-        return self.heard(ended.returncode, ended.stdout, ended.stderr)
+        assert ended.stdout, ended.stderr
+        return self.heard(Answer(ended.returncode, json.loads(ended.stdout), ended.stderr))
 
-    def heard(self, exit_code: int, printed: str, said: str) -> Answer:
-        """Keep an answer."""
-        assert printed, said
-        self.answers.append(Answer(exit_code, json.loads(printed), said))
-        assert self.last.ran == self.bucket.made_by(self.last.document["flow_run_id"])
-        return self.last
+    def heard(self, answer: Answer) -> Answer:
+        """Keep an answer. What the run says it made is what the bucket says it made."""
+        self.answers.append(answer)
+        assert answer.ran == self.bucket.made_by(answer.document["flow_run_id"])
+        return answer
 
     @property
     def published(self) -> dict[str, bytes]:
@@ -200,11 +221,17 @@ class Product:
     @contextmanager
     def elsewhere(self) -> Iterator["Product"]:
         """The same recipe and catalog, built into an empty bucket by another home."""
-        bucket = new_bucket(self.bucket.client)
+        bucket = Bucket(self.bucket.client, f"test-{uuid4().hex[:12]}")
+        bucket.client.create_bucket(Bucket=bucket.name)
+        home = self.folder / bucket.name
+        home.mkdir()
+        (home / "mode").write_text("local\n")
         with pytest.MonkeyPatch.context() as environment:
             environment.setenv("LARDER_BUCKET", bucket.name)
-            environment.setenv("LARDER_HOME", str(new_home(self.folder / bucket.name)))
-            yield replace(self, bucket=bucket, environment=environment, answers=[])
+            environment.setenv("LARDER_HOME", str(home))
+            recipe = copy.deepcopy(self.recipe)
+            yield replace(self, bucket=bucket, environment=environment, recipe=recipe, answers=[])
+        remove_bucket(bucket.client, bucket.name)
 
 
 def new_product(folder: Path, bucket: Bucket, environment: pytest.MonkeyPatch) -> Product:
@@ -216,18 +243,11 @@ def new_product(folder: Path, bucket: Bucket, environment: pytest.MonkeyPatch) -
     return product
 
 
-def new_bucket(client: Any) -> Bucket:
-    """An empty bucket."""
-    bucket = Bucket(client, f"test-{uuid4().hex[:12]}")
-    client.create_bucket(Bucket=bucket.name)
-    return bucket
-
-
-def new_home(folder: Path) -> Path:
-    """A home whose stack is a local one."""
-    folder.mkdir()
-    (folder / "mode").write_text("local\n")
-    return folder
+def sealed(document: Mapping[str, Any]) -> str:
+    """The sha256 that a document of ours must hold of itself."""
+    whole = {**document, "sha256": ""}
+    plain = json.dumps(whole, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def _title(step: Mapping[str, Any]) -> str:

@@ -120,7 +120,7 @@ def test_loading_twice_gives_the_same_bytes_and_says_nothing_of_id_or_version(gi
 
 def test_building_without_models_passes_the_inputs_on(given, scratch):
     table = given("id\n1\n")
-    assert build("24Q4", {}, {"b": table, "a": table}, scratch()).tables == {"a": table, "b": table}
+    assert build("24Q4", {}, (), {"b": table, "a": table}, scratch()).tables == {"a": table, "b": table}
 
 
 def test_a_package_holds_exports_dictionary_zip_and_checksums(given, scratch):

@@ -216,9 +216,9 @@ def test_the_store_refuses_other_keys(s3: Store) -> None:
 def test_the_environments_endpoint_wins_over_the_block(
     prefect_server: str, larder: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from blocks.settings import settings
     from prefect.client.orchestration import get_client
 
+    from blocks.settings import settings
     from blocks.storage import connection, load_bucket, register_blocks
 
     def loaded() -> Any:

@@ -22,7 +22,7 @@ from blocks.settings import CHECKOUT
 from blocks.store import PART_BYTES, Absent, Damaged, Patience, Store, StoreError, Unreachable, sums_of
 from stack.ports import HOST, free_ports
 from tests import services
-from tests.proxy import Kind, Proxy, Refusal, Times, proxied
+from tests.proxy import PASSING_REFUSALS, REFUSALS, Kind, Proxy, Refusal, Times, proxied
 
 pytestmark = pytest.mark.storage
 
@@ -143,7 +143,7 @@ def test_wrong_keys_are_unreachable_at_once(store: Store, folder: Path, verb: Ve
 
 
 @every_verb
-@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.PAGE])
+@pytest.mark.parametrize("kind", REFUSALS)
 def test_a_refusing_store_is_unreachable_and_nothing_is_absent_or_damaged(
     far: Store, proxy: Proxy, folder: Path, verb: Verb, kind: Kind
 ) -> None:
@@ -156,7 +156,7 @@ def test_a_refusing_store_is_unreachable_and_nothing_is_absent_or_damaged(
 
 
 @every_verb
-@pytest.mark.parametrize("kind", [Kind.UNAVAILABLE, Kind.BROKEN, Kind.LOST, Kind.CLOSED, Kind.TRUNCATED])
+@pytest.mark.parametrize("kind", PASSING_REFUSALS)
 def test_a_refusal_that_passes_is_waited_for(
     far: Store, proxy: Proxy, folder: Path, verb: Verb, kind: Kind
 ) -> None:

@@ -2,16 +2,35 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect import get_client
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from blocks.settings import CHECKOUT, Settings
-from tests.recipes import REAL, SIMULATED, Answer, Bucket, Product, new_product
-from tests.services import Store
+from blocks.register import register
+from blocks.settings import CHECKOUT, settings
+from blocks.storage import register_blocks
+from flows.build import build
+from flows.follow import DEPLOYMENT
+from flows.report import UI_TYPE
+from flows.server import Server
+from flows.stage import StageFailed
+from stack.ports import HOST, free_ports
+from stack.servers import prefect_server
+from tests.processes import building
+from tests.proxy import proxied
+from tests.recipes import REAL, SIMULATED, Answer, Bucket, Product, sealed
+from tests.services import START_SECONDS, Store
+from tests.wholeness import assert_whole
+
+pytestmark = pytest.mark.usefixtures("quick")
 
 BOTH = (SIMULATED, REAL)
 NOTHING_RUNS = "R RR R R unchanged"
@@ -54,7 +73,7 @@ class Row:
     given: Change = nothing
     first: Change = Product.build
     again: Callable[[Product], Answer] = Product.build
-    fresh: Callable[[Product], Answer] = Product.build
+    elsewhere: Callable[[Product], Answer] = Product.build
     """How an empty bucket comes to the same package."""
 
 
@@ -104,6 +123,11 @@ def pin_to_same_rows(product: Product) -> None:
     product.inputs[1]["version"] = "2"
 
 
+def pin_a_to_new_rows(product: Product) -> None:
+    product.offer("a", "2", "id,a\n3,three\n")
+    product.inputs[0]["version"] = "2"
+
+
 def offer_new_rows(product: Product) -> None:
     product.offer("b", "2", "id,b\n3,three\n")
 
@@ -140,13 +164,41 @@ def readable_b(product: Product) -> None:
     product.offer("b", "1", "id,b\n1,one\n")
 
 
+def killed_at(stage: str, *whole: str) -> Change:
+    """A build whose process is killed in the middle of a stage, when others are whole."""
+
+    def build(product: Product) -> None:
+        with building(product.read, hold_at=stage) as killed:
+            killed.until(stage, "running")
+            for title in whole:
+                killed.until(title, "executed")
+            killed.process.kill()
+
+    return build
+
+
+def on_another_server(product: Product) -> Answer:
+    """Build with a Prefect server that knows nothing but the blocks."""
+    port = free_ports(1)[0]
+    server = prefect_server(product.folder, port)
+    server.start()
+    try:
+        server.wait(START_SECONDS)
+        url = f"http://{HOST}:{port}/api"
+        with temporary_settings({PREFECT_API_URL: url}):
+            register_blocks(settings())
+        return product.build_apart(PREFECT_API_URL=url)
+    finally:
+        server.stop()
+
+
 def edit_and_build(product: Product) -> None:
     export_as_csv(product)
     product.build()
     product.recipe["exports"]["datasets"][1]["format"] = "parquet"
 
 
-def building(*options: str) -> Callable[[Product], Answer]:
+def asking(*options: str) -> Callable[[Product], Answer]:
     def build(product: Product) -> Answer:
         return product.build(*options)
 
@@ -154,7 +206,7 @@ def building(*options: str) -> Callable[[Product], Answer]:
 
 
 def truncated(content: bytes) -> bytes:
-    return content[:-1]
+    return content[: len(content) // 2]
 
 
 def with_another_byte(content: bytes) -> bytes:
@@ -171,7 +223,8 @@ def a_pickle(content: bytes) -> bytes:
 
 
 def of_another_key(content: bytes) -> bytes:
-    return content.replace(b'"key": "', b'"key": "0')
+    document = {**json.loads(content), "key": 64 * "0"}
+    return json.dumps({**document, "sha256": sealed(document)}).encode()
 
 
 def damage_result(stage: str, damage: Callable[[bytes], bytes] | None) -> Change:
@@ -213,14 +266,15 @@ def one_letter(stage: str, letter: str) -> str:
 
 
 def damage_rows() -> Iterator[Row]:
+    """Every damage to a load and to package, and one of each sort to every stage."""
     for stage in STAGES:
         yield Row(f"result of {stage} deleted", one_letter(stage, "X"), damage_result(stage, None))
         healed = one_letter(stage, "H")
-        for change in (truncated, with_another_field, a_pickle, of_another_key):
-            kinds = BOTH if change is truncated else (SIMULATED,)
-            case = f"result of {stage} {change.__name__}"
-            yield Row(case, healed, damage_result(stage, change), kinds=kinds)
-        for change in (None, truncated, with_another_byte):
+        thorough = stage in ("load b", "package")
+        for damage in (truncated, with_another_field, a_pickle, of_another_key) if thorough else (truncated,):
+            case = f"result of {stage} {damage.__name__}"
+            yield Row(case, healed, damage_result(stage, damage), kinds=(SIMULATED,))
+        for change in (with_another_byte, None, truncated) if thorough else (with_another_byte,):
             case = f"artifact of {stage} {change.__name__ if change else 'deleted'}"
             # A real build without models gives its inputs, so its artifacts are those of its loads.
             kinds = BOTH if change is with_another_byte and stage != "build" else (SIMULATED,)
@@ -268,22 +322,30 @@ def another_duckdb(code: Path) -> None:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: duckdb\nVersion: 99.0\n")
 
 
+def locked_elsewhere(product: Product) -> Answer:
+    """Build version 1 of each input, which is what the lock says."""
+    for entry in product.inputs:
+        entry["version"] = "1"
+    return product.build()
+
+
 ROWS = [
     Row("nothing changed", NOTHING_RUNS),
     Row("nothing changed, floating", ONLY_PLAN_RUNS, given=floating),
-    Row("comments, key order, quoting, white space", NOTHING_RUNS, rewrite),
-    Row("the catalog's place changed", NOTHING_RUNS, move_catalog),
+    Row("comments, key order, quoting, white space", NOTHING_RUNS, rewrite, kinds=(REAL,)),
+    Row("the catalog's place changed", NOTHING_RUNS, move_catalog, kinds=(REAL,)),
     Row("order of inputs", "X RR R R published", reverse_inputs),
     Row("simulated seconds", "X RR R R published", take_time, kinds=(SIMULATED,)),
     Row("exports changed", "X RR R X published", export_as_csv),
     Row("a table less exported", "X RR R X published", export_only_a, kinds=(REAL,)),
     Row("a table less exported", "X RR X X published", export_only_a, kinds=(SIMULATED,)),
     Row("env changed", "X RR X R published", with_env),
-    Row("env of the build changed", "X RR X R published", with_build(env={"WHERE": "here"})),
+    Row("env of the build changed", "X RR X R published", with_build(env={"WHERE": "here"}), kinds=(REAL,)),
     Row(
         "a connector argument changed",
         "X RR X R published",
         with_build(connector_args=[{"name": "acl", "value": "private"}]),
+        kinds=(REAL,),
         given=with_build(connector_args=[{"name": "acl", "value": "public"}]),
     ),
     Row(
@@ -303,20 +365,35 @@ ROWS = [
     Row("an input pinned to another version", "X RX X X published", pin_to_new_rows),
     Row("another version with the same rows", "X RX R X published", pin_to_same_rows, kinds=(REAL,)),
     Row("latest, and the catalog has a new version", "X RX X X published", offer_new_rows, given=floating),
-    Row("pinned, and the catalog has a new version", NOTHING_RUNS, offer_new_rows),
+    Row("pinned, and the catalog has a new version", NOTHING_RUNS, offer_new_rows, kinds=(REAL,)),
     Row("an input imported under another name", "X RR X X published", import_b_as_c),
     Row("two products with one input", "X RR X X published", another_product),
     Row("a date strategy on another day", "X RR X X published", next_day, given=dated),
     Row("edited, and edited back", "R RR R R published", edit_and_build),
-    Row("failed at plan, run again", "X XX X X published", first=building("--fail-at", "plan")),
-    Row("failed at load, run again", "R XX X X published", first=building("--fail-at", "load")),
-    Row("failed at build, run again", "R RR X X published", first=building("--fail-at", "build")),
-    Row("failed at package, run again", "R RR R X published", first=building("--fail-at", "package")),
+    Row(
+        "failed at plan, run again",
+        "X XX X X published",
+        first=asking("--fail-at", "plan"),
+        kinds=(SIMULATED,),
+    ),
+    Row(
+        "failed at load, run again",
+        "R XX X X published",
+        first=asking("--fail-at", "load"),
+        kinds=(SIMULATED,),
+    ),
+    Row("failed at build, run again", "R RR X X published", first=asking("--fail-at", "build")),
+    Row(
+        "failed at package, run again",
+        "R RR R X published",
+        first=asking("--fail-at", "package"),
+        kinds=(SIMULATED,),
+    ),
     Row(
         "failed at build, run again, floating",
         "X RR X X published",
         given=floating,
-        first=building("--fail-at", "build"),
+        first=asking("--fail-at", "build"),
     ),
     Row(
         "one of many inputs failed to load, run again",
@@ -325,63 +402,78 @@ ROWS = [
         kinds=(REAL,),
         given=unreadable_b,
     ),
+    Row(
+        "killed during a load, run again",
+        "R RX X X published",
+        first=killed_at("load b", "load a"),
+        kinds=(REAL,),
+    ),
+    Row("killed during build, run again", "R RR X X published", first=killed_at("build"), kinds=(SIMULATED,)),
+    Row("killed during package, run again", "R RR R X published", first=killed_at("package"), kinds=(REAL,)),
     *damage_rows(),
-    Row("a published file deleted", "R RR R R repaired", damage_published("a.csv", None)),
-    Row("a published file truncated", "R RR R R repaired", damage_published("a.csv", truncated)),
+    Row("a published file deleted", "R RR R R repaired", damage_published("a.csv", None), kinds=(SIMULATED,)),
+    Row(
+        "a published file truncated",
+        "R RR R R repaired",
+        damage_published("a.csv", truncated),
+        kinds=(SIMULATED,),
+    ),
     Row("a published file damaged", "R RR R R repaired", damage_published("thing.zip", with_another_byte)),
-    Row("package.json deleted", "R RR R R published", damage_published("package.json", None)),
+    Row(
+        "package.json deleted",
+        "R RR R R published",
+        damage_published("package.json", None),
+        kinds=(SIMULATED,),
+    ),
     Row("package.json truncated", "R RR R R repaired", damage_published("package.json", truncated)),
-    Row("package.json changed", "R RR R R repaired", damage_published("package.json", a_pickle)),
-    Row("--force plan", ONLY_PLAN_RUNS, again=building("--force", "plan")),
-    Row("--force load", "R XX R R unchanged", again=building("--force", "load")),
-    Row("--force load:b", "R RX R R unchanged", again=building("--force", "load:b")),
-    Row("--force build", "R RR X R unchanged", again=building("--force", "build")),
-    Row("--force package", "R RR R X unchanged", again=building("--force", "package")),
-    Row("--locked", ONLY_PLAN_RUNS, again=building("--locked")),
+    Row(
+        "package.json changed",
+        "R RR R R repaired",
+        damage_published("package.json", a_pickle),
+        kinds=(SIMULATED,),
+    ),
+    Row("--force plan", ONLY_PLAN_RUNS, again=asking("--force", "plan"), kinds=(REAL,)),
+    Row("--force load", "R XX R R unchanged", again=asking("--force", "load"), kinds=(REAL,)),
+    Row("--force load:b", "R RX R R unchanged", again=asking("--force", "load:b"), kinds=(REAL,)),
+    Row("--force build", "R RR X R unchanged", again=asking("--force", "build"), kinds=(REAL,)),
+    Row("--force package", "R RR R X unchanged", again=asking("--force", "package"), kinds=(REAL,)),
+    Row("--locked", ONLY_PLAN_RUNS, again=asking("--locked")),
     Row(
         "--locked, and the catalog has a new version",
         ONLY_PLAN_RUNS,
         offer_new_rows,
         given=floating,
-        again=building("--locked"),
-        fresh=lambda product: locked_elsewhere(product),
+        kinds=(REAL,),
+        again=asking("--locked"),
+        elsewhere=locked_elsewhere,
     ),
+    Row("the server's database lost", NOTHING_RUNS, again=on_another_server, kinds=(SIMULATED,)),
     Row("code of build changed", "R RR X R unchanged", again=adding_code("build"), kinds=(REAL,)),
     Row("code of load changed", "R XX R R unchanged", again=adding_code("load"), kinds=(REAL,)),
-    Row("code of plan changed", "X RR R R unchanged", again=adding_code("plan"), kinds=(REAL,)),
     Row("code of simulate changed", "X XX X X unchanged", again=adding_code("simulate"), kinds=(SIMULATED,)),
     Row(
         "code of exports changed with what it writes",
         "R RR R X published",
         again=by_code(rename_a_column),
-        fresh=by_code(rename_a_column),
+        elsewhere=by_code(rename_a_column),
         kinds=(REAL,),
     ),
-    Row("version of a named library changed", "R XX R X unchanged", again=by_code(another_duckdb), kinds=(REAL,)),
-    Row("comments and docstrings of code changed", NOTHING_RUNS, again=by_code(add_comments), kinds=(SIMULATED,)),
+    Row(
+        "version of a named library changed",
+        "R XX R X unchanged",
+        again=by_code(another_duckdb),
+        kinds=(REAL,),
+    ),
+    Row(
+        "comments and docstrings of code changed",
+        NOTHING_RUNS,
+        again=by_code(add_comments),
+        kinds=(SIMULATED,),
+    ),
 ]
 
 
-def locked_elsewhere(product: Product) -> Answer:
-    """Build version 1 of each input, which is what the lock says."""
-    for entry in product.inputs:
-        entry["version"] = "1"
-    return product.build()
-
-
-@pytest.fixture(autouse=True)
-def quick() -> Iterator[None]:
-    """Without Prefect's heartbeat thread, which a run's end waits for."""
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
-
-
-@pytest.fixture
-def product(
-    stack: Settings, s3: Store, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Product:
-    """A product that was never built."""
-    return new_product(tmp_path, Bucket(s3.client, bucket), monkeypatch)
+_published: dict[str, dict[str, bytes]] = {}
 
 
 @pytest.mark.parametrize(
@@ -396,6 +488,69 @@ def test_what_runs_again(row: Row, kind: str, product: Product) -> None:
     answer = row.again(product)
     assert answer.row == row.expected
     assert said is None or any(str(said) in reason for reason in answer.reasons.values())
-    with product.elsewhere() as other:
-        row.fresh(other)
-        assert product.published == other.published
+    assert product.published == published_elsewhere(product, row.elsewhere)
+    assert_whole(product.bucket, answer.document["product"], answer.document["version"])
+
+
+def published_elsewhere(product: Product, build: Callable[[Product], Answer]) -> dict[str, bytes]:
+    """What an empty bucket comes to; found out once for equal recipes."""
+    recipe = json.dumps([product.recipe, product.text, product.kind, product.offered, id(build)])
+    if recipe not in _published:
+        with product.elsewhere() as other:
+            build(other)
+            _published[recipe] = other.published
+    return _published[recipe]
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "change", "expected"),
+    [
+        (SIMULATED, "load b", pin_a_to_new_rows, "X XH X X published"),
+        (REAL, "load b", pin_a_to_new_rows, "X XH X X published"),
+        (SIMULATED, "build", export_as_csv, "X RR H X published"),
+        (REAL, "load b", export_as_csv, "X RH R X published"),
+    ],
+)
+def test_other_bytes_behind_the_same_etag_heal_when_they_are_read(
+    product: Product, s3: Store, kind: str, stage: str, change: Change, expected: str
+) -> None:
+    product.kind = kind
+    uri = product.bucket.document(product.build().result(stage))["artifacts"][-1]
+    artifact = product.bucket.inside(uri)
+    change(product)
+    with proxied(str(s3.keys.s3_endpoint_url)) as proxy:
+        proxy.altered = lambda path: path.endswith(artifact)
+        product.environment.setenv("LARDER_S3_ENDPOINT_URL", proxy.url)
+        assert product.build().row == expected
+        assert proxy.alterations
+    assert artifact in product.last.reasons[stage]
+    product.environment.setenv("LARDER_S3_ENDPOINT_URL", str(s3.keys.s3_endpoint_url))
+    assert product.published == published_elsewhere(product, Product.build)
+
+
+def test_a_retry_keeps_its_lock_also_on_another_day(product: Product) -> None:
+    dated(product)
+    floating(product)
+    register(settings(), "test", {})
+    server = Server()
+    deployment = server.ask(f"deployments/name/{DEPLOYMENT}")["id"]
+    parameters = {"recipe": product.read.model_dump(mode="json"), "fail_at": "build"}
+    run = server.ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
+    with get_client(sync_client=True) as client, pytest.raises(StageFailed, match="asked to fail"):
+        run_flow(build, client.read_flow_run(UUID(run)), parameters)
+    first = said_in_the_ui(server, run)
+    assert first.row == "X XX F - -"
+    next_day(product)
+    offer_new_rows(product)
+    server.ask(f"flow_runs/{run}/set_state", {"state": {"type": "SCHEDULED", "name": "AwaitingRetry"}})
+    subprocess.run([sys.executable, "-m", "prefect", "flow-run", "execute", run], check=True, cwd=CHECKOUT)
+    retried = said_in_the_ui(server, run)
+    assert retried.row == "R RR X X published"
+    assert retried.document["version"] == first.document["version"]
+
+
+def said_in_the_ui(server: Server, run: str) -> Answer:
+    """What the last attempt of a deployment's run came to."""
+    asked = {"artifacts": {"flow_run_id": {"any_": [run]}, "type": {"any_": [UI_TYPE]}}}
+    found = server.ask("artifacts/filter", {**asked, "sort": "CREATED_DESC"})
+    return Answer(0, found[0]["data"], "")

@@ -1,11 +1,16 @@
 """A pipeline of three stages that has nothing to do with recipes. Each execution leaves a line in a file."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from flows.artifacts import File, Output
 from flows.definitions import Definition
 from flows.stage import pipeline, stage
+
+
+Executed = Callable[[], list[str]]
+"""Asks which stages were executed since it was last asked."""
 
 
 class Text(Output):
@@ -51,7 +56,12 @@ def lines(text: Text) -> list[str]:
 
 def written(name: str, content: list[str], scratch: Path) -> Text:
     """A file of these lines; the execution is recorded in `TINY_LOG`."""
-    with Path(os.environ["TINY_LOG"]).open("a") as log:
-        log.write(f"{name}\n")
+    record(name)
     (scratch / f"{name}.txt").write_text("\n".join(content))
     return Text(file=scratch / f"{name}.txt", rows=len(content))
+
+
+def record(name: str) -> None:
+    """Leave a line in `TINY_LOG`."""
+    with Path(os.environ["TINY_LOG"]).open("a") as log:
+        log.write(f"{name}\n")

@@ -1,14 +1,16 @@
 """Build: the output tables from the inputs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from flows.lifecycle.tables import Table, Tables
+from flows.recipe import ConnectorArg
 
 
 def build(
     version: str,  # noqa: ARG001
     env: Mapping[str, str],  # noqa: ARG001
+    connector_args: Sequence[ConnectorArg],  # noqa: ARG001
     inputs: Mapping[str, Table],
     scratch: Path,  # noqa: ARG001
 ) -> Tables:

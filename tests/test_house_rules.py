@@ -1,0 +1,163 @@
+"""What holds for all code here: who imports whom, no comments, types, one lock."""
+
+import ast
+import io
+import re
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from blocks.settings import CHECKOUT
+
+PACKAGES = ("bench", "blocks", "flows", "stack", "tests")
+PREFECT_FREE = (
+    "flows.cli",
+    "flows.definitions",
+    "flows.follow",
+    "flows.keys",
+    "flows.publish",
+    "flows.recipe_file",
+    "flows.report",
+    "flows.results",
+    "blocks.leases",
+    "blocks.s3",
+    "blocks.settings",
+    "blocks.store",
+)
+MACHINERY_OF_PREFECT = (
+    "prefect.cache_policies",
+    "prefect.results",
+    "prefect.serializers",
+    "prefect.transactions",
+)
+REMARKS = re.compile(r"#!|# (noqa|type: ignore|shellcheck)")
+MOST_COMMENTS = 12
+
+
+def modules(*packages: str) -> Iterator[Path]:
+    """Every Python file of these packages."""
+    for package in packages:
+        yield from sorted((CHECKOUT / package).rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    """What a module imports, anywhere in it, as dotted names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.Import():
+                found |= {alias.name for alias in node.names}
+            case ast.ImportFrom():
+                assert node.level == 0, f"{file} imports relatively"
+                found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return found
+
+
+def below(name: str, package: str) -> bool:
+    return name == package or name.startswith(f"{package}.")
+
+
+@pytest.mark.parametrize("file", list(modules("flows/lifecycle")), ids=lambda file: file.name)
+def test_the_lifecycle_imports_neither_prefect_nor_blocks(file: Path) -> None:
+    for name in imports(file):
+        assert not below(name, "prefect")
+        assert not below(name, "blocks")
+        if below(name, "flows"):
+            allowed = ("flows.artifacts", "flows.recipe", "flows.lifecycle")
+            assert name == "flows" or any(below(name, one) for one in allowed), f"{file}: {name}"
+
+
+def test_the_recipe_and_artifacts_import_nothing_else_of_flows() -> None:
+    for name in ("artifacts", "recipe"):
+        found = {one for one in imports(CHECKOUT / "flows" / f"{name}.py") if below(one, "flows")}
+        assert all(below(one, "flows.artifacts") for one in found)
+
+
+@pytest.mark.parametrize("file", list(modules("blocks")), ids=lambda file: file.name)
+def test_blocks_import_nothing_of_flows(file: Path) -> None:
+    assert not any(below(name, other) for name in imports(file) for other in ("flows", "stack"))
+
+
+def test_only_the_stage_knows_how_prefect_caches_and_persists() -> None:
+    found = {
+        file.relative_to(CHECKOUT).as_posix()
+        for file in modules("blocks", "flows")
+        if any(below(name, known) for name in imports(file) for known in MACHINERY_OF_PREFECT)
+    }
+    assert found == {"flows/stage.py"}
+
+
+@pytest.mark.parametrize("module", PREFECT_FREE)
+def test_what_explains_does_not_import_prefect(module: str) -> None:
+    code = f"import sys, {module}; sys.exit(any(name.split('.')[0] == 'prefect' for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=CHECKOUT).returncode == 0
+
+
+def test_the_code_has_no_comments_but_a_few_reasons() -> None:
+    found = [
+        f"{file.relative_to(CHECKOUT)}:{token.start[0]} {token.string}"
+        for file in modules(*PACKAGES)
+        for token in tokenize.generate_tokens(io.StringIO(file.read_text()).readline)
+        if token.type == tokenize.COMMENT and not REMARKS.match(token.string)
+    ]
+    others = ("setup.sh", ".ci/run", "recipe.yml", "prefect.yaml", "pyproject.toml")
+    for name in others:
+        for number, line in enumerate((CHECKOUT / name).read_text().splitlines(), 1):
+            if re.match(r"\s*#", line) and not REMARKS.match(line.strip()):
+                found.append(f"{name}:{number} {line.strip()}")
+    assert len(found) <= MOST_COMMENTS, "\n".join(found)
+    for comment in found:
+        assert comment.endswith("."), f"A comment is a sentence that gives a reason: {comment}"
+
+
+def test_packages_have_empty_init_files() -> None:
+    for file in modules(*PACKAGES):
+        if file.name == "__init__.py":
+            assert file.read_text() == ""
+
+
+@pytest.mark.parametrize("words", [("ruff", "check"), ("ruff", "format", "--check"), ("mypy",)], ids=" ".join)
+def test_the_code_is_clean(words: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", *words], check=False, cwd=CHECKOUT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_everything_is_locked_with_hashes_and_names_no_registry() -> None:
+    lock = (CHECKOUT / "requirements.lock").read_text()
+    assert "://" not in lock
+    requirements = re.split(r"\n(?=[a-z])", lock)[1:]
+    assert len(requirements) > 50
+    for requirement in requirements:
+        assert re.match(r"[A-Za-z0-9._-]+==\S+", requirement)
+        assert "--hash=sha256:" in requirement
+
+
+def test_every_dependency_is_in_the_lock() -> None:
+    import tomllib
+
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    wanted = [
+        *project["dependencies"],
+        *(one for many in project["optional-dependencies"].values() for one in many),
+    ]
+    locked = set(
+        re.findall(r"^([A-Za-z0-9._-]+)==", (CHECKOUT / "requirements.lock").read_text(), re.MULTILINE)
+    )
+    for requirement in wanted:
+        name = re.split(r"[<>=!\[ ]", requirement)[0].lower()
+        assert name in locked
+
+
+def test_no_file_carries_a_path_of_the_machine() -> None:
+    files = subprocess.run(
+        ["git", "ls-files", "-z"], check=False, cwd=CHECKOUT, capture_output=True, text=True
+    ).stdout
+    for name in filter(None, files.split("\0")):
+        content = (CHECKOUT / name).read_bytes() if (CHECKOUT / name).is_file() else b""
+        assert f"{CHECKOUT.parent}/".encode() not in content or CHECKOUT.parent == Path("/")
