@@ -11,7 +11,8 @@ Value = TypeVar("Value")
 STORED = {"form": "stored"}
 """Validation context of a document from the bucket: file fields take artifacts alone."""
 
-ARTIFACT_URI = r"^s3://[^/]+/artifacts/([^/\x00-\x1f]+/)+[0-9a-f]{12}-\.*[^/.\x00-\x1f][^/\x00-\x1f]*$"
+_PART = r"\.*[^/.\x00-\x1f][^/\x00-\x1f]*"
+ARTIFACT_URI = rf"^s3://[^/]+/artifacts/({_PART}/)+[0-9a-f]{{12}}-{_PART}$"
 
 MEDIA_TYPES = {
     ".csv": "text/csv; charset=utf-8",

@@ -166,6 +166,9 @@ def look(store: Store, question: Question) -> Found:
 def _own(found: Found, question: Question, store: Store) -> Found:
     if found.result.key != question.key:
         raise Damaged(store.uri(found.object_name), f"it holds another key, {found.result.key:.16}…")
+    for file in files_of(found.value):
+        if isinstance(file, Artifact) and not file.uri.startswith(store.uri("artifacts/")):
+            raise Damaged(store.uri(found.object_name), f"it names a file outside the bucket, {file.uri}")
     return found
 
 
@@ -174,6 +177,18 @@ def read(store: Store, object_name: str, model: type[Output]) -> Found:
     content, etag = store.read(object_name, MOST_BYTES)
     result, value = parse(store.uri(object_name), content, model)
     return Found(result, value, object_name, etag)
+
+
+def function_of(uri: str, content: bytes) -> str:
+    """The stage's function that a document names.
+
+    Raises:
+        Damaged: if it is not one of ours.
+    """
+    try:
+        return Result.model_validate_json(content).function
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise Damaged(uri, f"it is no result of ours ({_first_line(error)})") from error
 
 
 def parse(uri: str, content: bytes, model: type[Output]) -> tuple[Result, Output]:

@@ -56,6 +56,7 @@ Summary = Callable[[Run, object, Exception | None], None]
 MOST_PASSES = 4
 BACKOFF_SECONDS = 2
 START_SECONDS = 10
+STATES_RESULT = "the result of a task run"
 
 _stages: list[Task[..., Any]] = []
 _models: dict[str, type[Output]] = {}
@@ -84,24 +85,25 @@ class AskedToFail(Exception):  # noqa: N818
 
 
 class ResultSerializer(Serializer):
-    """Reads results into the one model that their stage returns. Names no class, imports nothing."""
+    """Reads results into the model of the stage that they name. Knows no other class, imports nothing."""
 
     type: Literal["larder"] = "larder"
-    function: str = ""
 
     def dumps(self, obj: Any) -> bytes:
         """Refuse: a stage writes its result itself and reads it back before it is Completed."""
-        raise TypeError(f"Prefect must not write the result of {self.function}: {type(obj).__name__}")
+        raise TypeError(f"Prefect must not write results: {type(obj).__name__}")
 
     def loads(self, blob: bytes) -> Any:
         """The value in a result's document.
 
         Raises:
             Damaged: if it is no such document.
+            TypeError: if the module that defines its stage is not imported.
         """
-        if self.function not in _models:
-            raise TypeError(f"Import the module that defines {self.function} before its result is read.")
-        _, value = results.parse(self.function, blob, _models[self.function])
+        function = results.function_of(STATES_RESULT, blob)
+        if function not in _models:
+            raise TypeError(f"Import the module that defines {function} before its result is read.")
+        _, value = results.parse(STATES_RESULT, blob, _models[function])
         return value
 
 
@@ -153,15 +155,14 @@ class ParallelRunner(ThreadPoolTaskRunner[Any]):
 
 def stage(definition: Definition[Value]) -> Task[..., Value]:
     """A Prefect task that executes a stage, or reuses its persisted result if all of that is there."""
-    function = definition.function_name
-    _models[function] = definition.returns
+    _models[definition.function_name] = definition.returns
     task: Task[..., Value] = Task(
         _body(definition),
         name=definition.stage,
         task_run_name=f"{definition.stage} {{label}}" if definition.labelled else definition.stage,
         persist_result=True,
         result_storage=BLOCK_REFERENCE,
-        result_serializer=ResultSerializer(function=function),
+        result_serializer=ResultSerializer(),
         cache_policy=StageKey(definition=definition),
         refresh_cache=True,
         cache_result_in_memory=False,

@@ -17,6 +17,10 @@ from stack.local import Stack
 from stack.steps import SetupError
 
 
+ALL_TESTS = ("-n", "2", "--dist", "loadfile")
+"""Two files of tests at a time, beside the same servers."""
+
+
 def main() -> int:
     """Does what the words say; the exit code."""
     arguments = parse(sys.argv[1:])
@@ -52,9 +56,8 @@ def _run(home: Home, arguments: Arguments) -> int:
 
 
 def _test(_: Home, arguments: Arguments) -> int:
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *arguments.rest], check=False, cwd=CHECKOUT
-    ).returncode
+    words = arguments.rest or ALL_TESTS
+    return subprocess.run([sys.executable, "-m", "pytest", *words], check=False, cwd=CHECKOUT).returncode
 
 
 def _doctor(home: Home, arguments: Arguments) -> int:

@@ -18,7 +18,7 @@ import yaml
 from hypothesis import HealthCheck, Phase
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from blocks.settings import Settings
 from flows.build import build
@@ -34,16 +34,49 @@ from tests.wholeness import assert_whole, is_whole
 pytestmark = pytest.mark.usefixtures("quick")
 
 FIXED_STEPS = 200
-STEPS_OF_ONE = 25
-INPUTS = ("a", "b", "c")
+BUILDS_OF_ONE = 8
+STEPS_OF_ONE = 20
 EXPORTS: tuple[list[dict[str, str]], ...] = (
     [{"name": "a", "format": "csv"}],
     [{"name": "a", "format": "parquet"}, {"name": "b", "format": "csv", "filename": "bees.csv"}],
     [{"name": "b", "format": "csv", "filename": "bees.csv"}, {"name": "a", "format": "shp"}],
 )
+CHANGES = (
+    st.tuples(st.just("pin"), st.tuples(st.sampled_from("abc"), st.sampled_from("12"))),
+    st.tuples(st.sampled_from(["drop", "reverse"]), st.none()),
+    st.tuples(st.just("looks"), st.integers(0, 2)),
+    st.tuples(st.just("version"), st.sampled_from(["25Q1", "25Q2"])),
+    st.tuples(st.just("env"), st.sampled_from([{}, {"FACTOR": "2"}])),
+    st.tuples(st.just("simulate"), st.sampled_from([{}, {"seconds": {"load": 0.001}}])),
+    st.tuples(
+        st.just("exports"),
+        st.builds(
+            lambda datasets, more: {"datasets": datasets, **more},
+            st.sampled_from(EXPORTS),
+            st.sampled_from([{}, {"zip_name": "all"}]),
+        ),
+    ),
+)
 FORCED = ("plan", "load", "load:a", "load:b", "build", "package")
 ORDER = list(Stage)
-DAMAGES = ("cut", "changed", "emptied", "deleted")
+SOME_CHANGES = st.lists(st.one_of(CHANGES), min_size=1, max_size=4)
+SOME_DAMAGES = st.lists(
+    st.tuples(
+        st.sampled_from(["cut", "changed", "deleted"]),
+        st.sampled_from(["results/", "artifacts/", "packages/"]),
+        st.integers(0, 100),
+        st.floats(0, 1),
+    ),
+    min_size=1,
+    max_size=4,
+)
+ASKED = st.tuples(
+    st.one_of(st.just([]), st.lists(st.sampled_from(FORCED), max_size=2)),
+    st.one_of(st.none(), st.none(), st.none(), st.sampled_from(Stage)),
+)
+Change = tuple[str, Any]
+Damage = tuple[str, str, int, float]
+Asked = tuple[list[str], Stage | None]
 Content = dict[str, Any]
 Key = tuple[object, ...]
 
@@ -122,9 +155,9 @@ class Builds(RuleBasedStateMachine):
             "env": {},
             "inputs": {"datasets": [entry_of("a", "1"), entry_of("b", "1")]},
             "exports": {"datasets": EXPORTS[0]},
-            "simulate": {"seconds": {"load": 0}},
+            "simulate": {},
         }
-        self.reformatted = 0
+        self.looks = 0
 
     def teardown(self) -> None:
         services.remove_bucket(self.client, self.bucket.name)
@@ -138,78 +171,62 @@ class Builds(RuleBasedStateMachine):
         entries: list[dict[str, str]] = self.recipe["inputs"]["datasets"]
         return entries
 
-    @rule(name=st.sampled_from(INPUTS), version=st.sampled_from("12"))
-    def pin(self, name: str, version: str) -> None:
-        """Give an input another version, or add it."""
-        self.steps["pin"] += 1
-        others = [entry for entry in self.inputs if entry["id"] != name]
-        self.recipe["inputs"]["datasets"] = [*others, entry_of(name, version)]
+    @rule(changes=SOME_CHANGES, asked=ASKED)
+    def edit_and_build(self, changes: list[Change], asked: Asked) -> None:
+        self.edit(changes)
+        self.build(*asked)
 
-    @precondition(lambda self: len(self.inputs) > 2)
-    @rule()
-    def drop(self) -> None:
-        self.steps["drop"] += 1
-        self.inputs[:] = [entry for entry in self.inputs if entry["id"] != "c"]
+    @rule(damages=SOME_DAMAGES, asked=ASKED)
+    def damage_and_build(self, damages: list[Damage], asked: Asked) -> None:
+        self.damage(damages)
+        self.build(*asked)
 
-    @rule()
-    def reverse(self) -> None:
-        self.steps["reverse"] += 1
-        self.inputs.reverse()
+    @rule(changes=SOME_CHANGES, damages=SOME_DAMAGES, asked=ASKED)
+    def edit_damage_and_build(self, changes: list[Change], damages: list[Damage], asked: Asked) -> None:
+        self.edit(changes)
+        self.damage(damages)
+        self.build(*asked)
 
-    @rule(exports=st.sampled_from(EXPORTS), zip_name=st.sampled_from([None, "all"]))
-    def export(self, exports: list[dict[str, str]], zip_name: str | None) -> None:
-        self.steps["export"] += 1
-        self.recipe["exports"] = {"datasets": exports, **({"zip_name": zip_name} if zip_name else {})}
+    @rule(asked=ASKED)
+    def build_again(self, asked: Asked) -> None:
+        self.build(*asked)
 
-    @rule(version=st.sampled_from(["25Q1", "25Q2"]))
-    def release(self, version: str) -> None:
-        self.steps["release"] += 1
-        self.recipe["version"] = version
+    def edit(self, changes: list[Change]) -> None:
+        """Change the recipe, or what it looks like."""
+        for change in changes:
+            self.steps[change[0]] += 1
+            match change:
+                case "pin", (name, version):
+                    others = [entry for entry in self.inputs if entry["id"] != name]
+                    self.recipe["inputs"]["datasets"] = [*others, entry_of(name, version)]
+                case "drop", _:
+                    self.inputs[:] = [entry for entry in self.inputs if entry["id"] != "c"]
+                case "reverse", _:
+                    self.inputs.reverse()
+                case "looks", number:
+                    self.looks = number
+                case key, value:
+                    self.recipe[key] = value
 
-    @rule(field=st.sampled_from(["env", "seconds"]), value=st.sampled_from([0, 0.001]))
-    def tune(self, field: str, value: float) -> None:
-        self.steps["tune"] += 1
-        if field == "env":
-            self.recipe["env"] = {"FACTOR": str(value)} if value else {}
-        else:
-            self.recipe["simulate"] = {"seconds": {"load": value}}
+    def damage(self, damages: list[Damage]) -> None:
+        """Damage or delete some objects."""
+        for how, part, number, share in damages:
+            if names := self.bucket.names(part):
+                self.steps[how] += 1
+                name = names[number % len(names)]
+                content = self.bucket.read(name)
+                at = min(int(share * len(content)), len(content) - 1)
+                match how:
+                    case "deleted":
+                        self.bucket.delete(name)
+                    case "changed" if content:
+                        self.bucket.put(name, content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+                    case _:
+                        self.bucket.put(name, content[: max(at, 0)])
 
-    @rule(text=st.integers(0, 2))
-    def reformat(self, text: int) -> None:
-        """Say the same in other words."""
-        self.steps["reformat"] += 1
-        self.reformatted = text
-
-    @precondition(lambda self: self.model.written)
-    @rule(
-        data=st.data(), how=st.sampled_from(["cut", "changed", "emptied", "deleted"]), times=st.integers(1, 3)
-    )
-    def damage(self, data: st.DataObject, how: str, times: int) -> None:
-        self.steps[how] += 1
-        for _ in range(times):
-            name = data.draw(st.sampled_from(self.bucket.names()))
-            content = self.bucket.read(name)
-            at = data.draw(st.integers(0, max(len(content) - 1, 0)))
-            if how == "deleted":
-                self.bucket.delete(name)
-            else:
-                self.bucket.put(name, damaged(content, how, at))
-
-    @rule(force=st.lists(st.sampled_from(FORCED), max_size=2))
-    def force(self, force: list[str]) -> None:
-        self.build("force", force=force)
-
-    @rule(stage=st.sampled_from(Stage))
-    def fail(self, stage: Stage) -> None:
-        self.build("fail", fail_at=stage)
-
-    @rule()
-    def build_again(self) -> None:
-        self.build("build")
-
-    def build(self, step: str, force: Sequence[str] = (), fail_at: Stage | None = None) -> None:
+    def build(self, force: list[str], fail_at: Stage | None) -> None:
         """Build, and compare with the model all that was executed and what is there afterwards."""
-        self.steps[step] += 1
+        self.steps["build"] += 1
         wanted = keys_of(self.recipe)
         reached = [
             title
@@ -228,7 +245,7 @@ class Builds(RuleBasedStateMachine):
             # Whether a real build made it cannot be told any more: a simulated one may leave it alone.
             self.bucket.delete(f"packages/thing/{self.recipe['version']}/package.json")
             publish = "published"
-        published, steps, begun = self.run(force, fail_at)
+        published, steps, begun = self.run_build(force, fail_at)
         self.outcomes.update(expected.values())
         self.outcomes[publish] += fail_at is None
         assert sorted(begun) == sorted(title for title in expected if expected[title] != "reused")
@@ -241,7 +258,7 @@ class Builds(RuleBasedStateMachine):
             assert published.publish == publish
             self.compare(made_from)
 
-    def run(
+    def run_build(
         self, force: Sequence[str], fail_at: Stage | None
     ) -> tuple[Published | None, dict[str, Step], list[str]]:
         begun: list[str] = []
@@ -257,7 +274,7 @@ class Builds(RuleBasedStateMachine):
         return published, {step.title: step for step in audience.runs[-1].steps.values()}, begun
 
     def text(self) -> str:
-        match self.reformatted:
+        match self.looks:
             case 0:
                 return yaml.safe_dump(self.recipe, sort_keys=False)
             case 1:
@@ -296,16 +313,6 @@ def stage_of(title: str) -> Stage:
     return Stage(title.partition(" ")[0])
 
 
-def damaged(content: bytes, how: str, at: int) -> bytes:
-    match how:
-        case "cut":
-            return content[:at]
-        case "changed":
-            return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] if content else b"!"
-        case _:
-            return b""
-
-
 def test_random_builds_are_never_stale_and_run_nothing_without_need(
     stack: Settings, s3: services.Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,7 +322,7 @@ def test_random_builds_are_never_stale_and_run_nothing_without_need(
         Builds,
         settings=hypothesis_settings(
             max_examples=max((asked or FIXED_STEPS) // STEPS_OF_ONE, 1),
-            stateful_step_count=STEPS_OF_ONE,
+            stateful_step_count=BUILDS_OF_ONE,
             derandomize=not asked,
             database=None,
             deadline=None,
@@ -323,7 +330,8 @@ def test_random_builds_are_never_stale_and_run_nothing_without_need(
             suppress_health_check=list(HealthCheck),
         ),
     )
-    builds = sum(Builds.steps[step] for step in ("build", "force", "fail"))
-    print(f"{Builds.steps.total()} steps, {builds} builds of {len(Builds.fresh)} recipes: {Builds.outcomes}")
-    assert builds > (asked or FIXED_STEPS) / 10
+    print(
+        f"{Builds.steps.total()} steps on {len(Builds.fresh)} recipes: {Builds.steps} gave {Builds.outcomes}"
+    )
+    assert Builds.steps["build"] > (asked or FIXED_STEPS) / 10
     assert {"executed", "reused", "healed", "published", "unchanged", "repaired"} <= Builds.outcomes.keys()

@@ -21,7 +21,7 @@ from flows.run import Audience, NoRunError, Step, current_run, listening
 from flows.stage import ResultSerializer, StageFailed, gather, pipeline, stage
 from tests.recipes import Bucket
 from tests.services import Store
-from tests.tiny import Executed, Text, draw, doubled, drawn, lines, record, tiny, written
+from tests.tiny import Executed, Text, doubled, draw, drawn, lines, record, tiny, written
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -97,7 +97,7 @@ def calls_of_the_store() -> Iterator[list[str]]:
     made: list[str] = []
 
     def note(model: Any, params: dict[str, Any], **_: Any) -> None:
-        made.append(f"{model.name} {params['url_path'].partition('/')[2].partition('/')[2]}")
+        made.append(f"{model.name} {params['url_path'].lstrip('/')}")
 
     clients[0].meta.events.register("before-call.s3", note)
     yield made
@@ -171,7 +171,13 @@ def test_options_that_would_let_prefect_decide_are_refused(
     assert found.names() == []
 
 
-@pytest.mark.parametrize("call", [drawn, flow(lambda seed: drawn(seed), name="plain")], ids=["bare", "flow"])
+@flow(name="plain")
+def plain(seed: int) -> None:
+    """A flow that is no pipeline."""
+    drawn(seed)
+
+
+@pytest.mark.parametrize("call", [drawn, plain], ids=["bare", "flow"])
 def test_outside_a_pipeline_it_says_what_is_missing(executed: Executed, call: Callable[..., Any]) -> None:
     with pytest.raises(NoRunError, match="call it in a flow made by @pipeline"):
         call(3)
@@ -245,7 +251,7 @@ def test_a_reused_result_shows_as_cached(executed: Executed) -> None:
 
 
 def test_failures_leave_nothing_in_the_bucket(executed: Executed, found: Bucket) -> None:
-    with pytest.raises(StageFailed, match="Stage refuse a .* failed: no connection"):
+    with pytest.raises(StageFailed, match=r"Stage refuse a .* failed: no connection"):
         in_a_run(lambda: refused("connection", label="a"))
     assert executed() == ["refuse-connection"] * 3
     assert found.names() == []

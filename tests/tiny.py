@@ -8,7 +8,6 @@ from flows.artifacts import File, Output
 from flows.definitions import Definition
 from flows.stage import pipeline, stage
 
-
 Executed = Callable[[], list[str]]
 """Asks which stages were executed since it was last asked."""
 
