@@ -2,6 +2,7 @@
 
 import time
 from typing import Any, TextIO
+from uuid import uuid4
 
 import httpx
 from rich.console import Console
@@ -33,8 +34,7 @@ def run_on_worker(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
         raise ServerMissing(
             f"The Prefect server has no deployment {DEPLOYMENT}. Run ./setup.sh, which makes it."
         )
-    parameters = {**options, "recipe": options["recipe"].model_dump(mode="json")}
-    run_id = server.ask(f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters})["id"]
+    run_id = _create_run(server, deployment["id"], options)
     print(f"Prefect UI: {server.run_page(run_id)}", file=out, flush=True)
     try:
         run = _follow(server, run_id, Console(file=out, highlight=False))
@@ -45,6 +45,15 @@ def run_on_worker(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
     for stage in answer["stages"]:
         print(report.stage_line(stage), file=out)
     return answer
+
+
+def _create_run(server: Server, deployment_id: str, options: dict[str, Any]) -> str:
+    parameters = {**options, "recipe": options["recipe"].model_dump(mode="json")}
+    asked = {"parameters": parameters, "idempotency_key": uuid4().hex}
+    try:
+        return str(server.ask(f"deployments/{deployment_id}/create_flow_run", asked)["id"])
+    except httpx.HTTPError as error:
+        raise ServerMissing(f"The Prefect server at {server.url} did not take the build: {error}.") from error
 
 
 def _follow(server: Server, run_id: str, console: Console) -> dict[str, Any]:

@@ -1,12 +1,17 @@
 """The Prefect server's API, asked over HTTP: the command follows a run without importing Prefect."""
 
 import os
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import httpx
 
 ANSWER_SECONDS = 30
+BUSY_SECONDS = 30
+BUSY_PAUSE_SECONDS = 1.0
+BUSY = frozenset({429, 502, 503, 504})
+"""What a server answers that can be asked again; Prefect's does where SQLite is locked."""
 REMEDY = "Start one with ./setup.sh, or build without one: python -m flows.build RECIPE."
 
 
@@ -36,14 +41,21 @@ class Server:
     def ask(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """What the API answers to a GET, or with a body to a POST; None where there is no such thing.
 
+        A busy server is asked again, so a POST must be one that can be repeated.
+
         Raises:
             httpx.HTTPError: it refuses, or does not answer.
         """
-        url = f"{self.url}/{path}"
-        answer = self.http.get(url) if body is None else self.http.post(url, json=body)
+        until = time.monotonic() + BUSY_SECONDS
+        while (answer := self._ask(path, body)).status_code in BUSY and time.monotonic() < until:
+            time.sleep(BUSY_PAUSE_SECONDS)
         if answer.status_code == httpx.codes.NOT_FOUND:
             return None
         return answer.raise_for_status().json()
+
+    def _ask(self, path: str, body: Mapping[str, Any] | None) -> httpx.Response:
+        url = f"{self.url}/{path}"
+        return self.http.get(url) if body is None else self.http.post(url, json=body)
 
     def run_page(self, flow_run_id: str) -> str:
         """Where the UI shows a flow run."""

@@ -24,6 +24,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.futures import PrefectFuture
+from prefect.results import ResultRecord  # type: ignore[attr-defined]
 from prefect.serializers import Serializer
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -105,6 +106,25 @@ class ResultSerializer(Serializer):
             raise TypeError(f"Import the module that defines {function} before its result is read.")
         _, value = results.parse(STATES_RESULT, blob, _models[function])
         return value
+
+
+def _read_results_as_ours_alone() -> None:
+    """Keep Prefect from trying a result as a record of its own, by whichever serializer that names.
+
+    That is what it does where a state's result is asked for in another process, before it asks ours.
+    """
+    as_record = ResultRecord.deserialize
+
+    def deserialize(data: bytes, backup_serializer: Serializer | None = None) -> ResultRecord[Any]:
+        if not isinstance(backup_serializer, ResultSerializer):
+            return as_record(data, backup_serializer)
+        value = backup_serializer.loads(data)
+        return ResultRecord.model_validate({"metadata": {"serializer": backup_serializer}, "result": value})
+
+    ResultRecord.deserialize = staticmethod(deserialize)  # type: ignore[method-assign]
+
+
+_read_results_as_ours_alone()
 
 
 @dataclass

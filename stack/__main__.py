@@ -16,7 +16,6 @@ from stack.home import Home
 from stack.local import Stack
 from stack.steps import SetupError
 
-
 ALL_TESTS = ("-n", "2", "--dist", "loadfile")
 """Two files of tests at a time, beside the same servers."""
 

@@ -70,6 +70,7 @@ def environment(home: Home, now: Settings, api_url: str) -> dict[str, str]:
         **({"LARDER_OBJECT_URL": now.object_url} if now.object_url else {}),
         "PREFECT_API_URL": api_url,
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+        "PREFECT_CLIENT_MAX_RETRIES": "15",
     }
 
 

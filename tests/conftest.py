@@ -43,6 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
         "PREFECT_API_URL": f"http://{HOST}:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
         "PREFECT_LOGGING_TO_API_ENABLED": "false",
+        "PREFECT_CLIENT_MAX_RETRIES": "15",
         "DO_NOT_TRACK": "1",
         "AWS_EC2_METADATA_DISABLED": "true",
     }

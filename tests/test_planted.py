@@ -82,6 +82,11 @@ def name_above(document: dict[str, Any]) -> None:
     document["returned"]["file"]["uri"] = uri.rsplit("/", 1)[0] + "/0123456789ab-.."
 
 
+def folder_above(document: dict[str, Any]) -> None:
+    uri = document["returned"]["file"]["uri"]
+    document["returned"]["file"]["uri"] = uri.replace("/artifacts/", "/artifacts/../artifacts/")
+
+
 def not_an_artifact(document: dict[str, Any]) -> None:
     uri = document["returned"]["file"]["uri"]
     document["returned"]["file"]["uri"] = uri.replace("/artifacts/", "/results/")
@@ -107,6 +112,7 @@ PLANTS: dict[str, Plant] = {
     "local path": changed(local_path),
     "other bucket": changed(other_bucket),
     "name above": changed(name_above),
+    "folder above": changed(folder_above),
     "no artifact": changed(not_an_artifact),
     "other key": changed(other_key),
     "extra field": changed(extra_field),
@@ -161,6 +167,19 @@ def test_what_is_planted_is_healed_and_not_executed(
     assert json.loads(found.read(at(found, stage)))["returned"] == json.loads(good)["returned"]
 
 
+def test_another_stages_result_at_its_key_is_healed(executed: Executed, found: Bucket) -> None:
+    tiny()
+    names = [at(found, stage) for stage in ("draw", "double", "total")]
+    good = [found.read(name) for name in names]
+    for name, other in zip(names, [*good[1:], good[0]], strict=True):
+        put(found, name, other)
+    executed()
+    tiny()
+    assert sorted(executed()) == ["double", "draw", "total"]
+    returned = [json.loads(content)["returned"] for content in good]
+    assert [json.loads(found.read(name))["returned"] for name in names] == returned
+
+
 @pytest.mark.parametrize("name", ["pickle", "class", "class in a record", "record of Prefect"])
 def test_reading_by_prefect_is_refused_not_executed(
     name: str, executed: Executed, found: Bucket, tmp_path: Path
@@ -211,30 +230,79 @@ def test_a_planted_package_document_is_repaired_not_executed(
     assert not canary.exists()
 
 
+@pytest.mark.parametrize("artifact", ["/etc/passwd", "s3://elsewhere/artifacts/x/0123456789ab-x"])
+def test_files_that_a_planted_package_document_names_are_not_read(
+    artifact: str, product: Product, found: Bucket
+) -> None:
+    product.build("--simulate")
+    (name,) = [name for name in found.names("packages/") if name.endswith("/package.json")]
+    good = found.document(name)
+    planted = {**good, "files": [{**file, "artifact": artifact} for file in good["files"]]}
+    planted["sha256"] = keys.digest({**planted, "sha256": ""})
+    put(found, name, json.dumps(planted).encode())
+    locked = product.build("--simulate", "--locked")
+    assert (locked.exit_code, locked.document["state"]) == (1, "failed")
+    assert f"{artifact} is damaged: it is outside the bucket" in locked.document["error"]["message"]
+    assert product.build("--simulate").publish == "repaired"
+    assert artifact not in found.read(name).decode()
+
+
+def test_a_planted_copy_of_a_lock_is_repaired_and_never_read(
+    product: Product, found: Bucket, tmp_path: Path
+) -> None:
+    canary = tmp_path / "canary"
+    product.build("--simulate")
+    (name,) = [name for name in found.names("packages/") if name.endswith("/recipe.lock.yml")]
+    good = found.read(name)
+    put(found, name, f"name: !!python/object/apply:os.system ['touch {canary}']\n".encode())
+    assert product.build("--simulate", "--locked").publish == "repaired"
+    assert found.read(name) == good
+    assert not canary.exists()
+
+
 READER = """
+import json
 import sys
 from prefect.client.orchestration import get_client
 import tests.tiny
+read = []
 with get_client(sync_client=True) as client:
-    state = client.read_task_run(sys.argv[1]).state
-value = state.result(raise_on_failure=False)
-print(type(value).__name__, getattr(value, "rows", value))
+    for task_run in sys.argv[1:]:
+        state = client.read_task_run(task_run).state
+        try:
+            value = state.result(raise_on_failure=False, retry_result_failure=False)
+            read.append([type(value).__name__, value.rows])
+        except Exception as error:
+            read.append([type(error).__name__, str(error)])
+print(json.dumps(read))
 """
 
 
-def test_a_state_read_in_another_process_gives_the_model(executed: Executed, stack: Settings) -> None:
+def test_a_state_read_in_another_process_gives_the_model_and_executes_no_plant(
+    executed: Executed, stack: Settings, found: Bucket, tmp_path: Path
+) -> None:
     from blocks.storage import register_blocks
 
     register_blocks(stack)
+    planted = ["", "pickle", "class", "class in a record", "record of Prefect", "local path"]
     ids: list[str] = []
 
     @pipeline
     def noted() -> None:
-        state = drawn(3, return_state=True)
-        ids.append(str(state.state_details.task_run_id))
+        for seed in range(len(planted)):
+            state = drawn(seed, return_state=True)
+            ids.append(str(state.state_details.task_run_id))
 
-    noted()
+    with listening(lambda step: None) as audience:
+        noted()
+    names = [found.inside(result.object_name) for result in audience.runs[-1].found.values()]
+    for name, plant in zip(names, planted, strict=True):
+        if plant:
+            put(found, name, PLANTS[plant](found.read(name), tmp_path / plant))
     done = subprocess.run(
-        [sys.executable, "-c", READER, ids[0]], check=False, cwd=CHECKOUT, capture_output=True, text=True
+        [sys.executable, "-c", READER, *ids], check=True, cwd=CHECKOUT, capture_output=True, text=True
     )
-    assert done.stdout.split() == ["Text", "10"], done.stderr
+    good, *refused = json.loads(done.stdout)
+    assert good == ["Text", 10]
+    assert [kind for kind, _ in refused] == ["Damaged"] * len(refused)
+    assert not [plant for plant in planted if plant and (tmp_path / plant).exists()]

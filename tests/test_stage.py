@@ -250,11 +250,15 @@ def test_a_reused_result_shows_as_cached(executed: Executed) -> None:
     assert names == ["Completed", "Cached"]
 
 
-def test_failures_leave_nothing_in_the_bucket(executed: Executed, found: Bucket) -> None:
+def test_failures_leave_nothing_in_the_bucket_and_nobody_tries(
+    executed: Executed, found: Bucket, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(StageFailed, match=r"Stage refuse a .* failed: no connection"):
         in_a_run(lambda: refused("connection", label="a"))
     assert executed() == ["refuse-connection"] * 3
     assert found.names() == []
+    assert "no connection" in caplog.text
+    assert "Failed to write result" not in caplog.text
 
 
 def test_only_errors_that_trying_again_can_mend_are_retried(executed: Executed) -> None:
