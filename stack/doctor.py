@@ -19,7 +19,7 @@ from stack.local import Stack, is_online
 from stack.servers import POOL
 
 FREE_BYTES = 2 * 2**30
-HEARTBEAT_SECONDS = 40
+HEARTBEAT_SECONDS = 60
 AGAIN = "run ./setup.sh"
 OPEN_SAVED_BUCKET = """
 import sys
