@@ -1,5 +1,6 @@
 """Keys and fingerprints: what counts, what does not, and that they are the same everywhere."""
 
+import gc
 import importlib
 import json
 import math
@@ -8,7 +9,9 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -325,6 +328,29 @@ def test_a_stage_counts_the_modules_that_it_stands_on() -> None:
     modules = keys.fingerprint(definitions.PACKAGE.function).modules
     assert {"flows.lifecycle.package", "flows.lifecycle.exports", "flows.lifecycle.tables"} <= set(modules)
     assert "flows.lifecycle.plan" not in modules
+
+
+@pytest.fixture
+def busy_collector() -> Iterator[None]:
+    """Python hands over to another thread in the midst of whatever makes many objects."""
+
+    def hand_over(phase: str, info: object) -> None:
+        time.sleep(0)
+
+    before = gc.get_threshold()
+    gc.set_threshold(50)
+    gc.callbacks.append(hand_over)
+    yield
+    gc.callbacks.remove(hand_over)
+    gc.set_threshold(*before)
+
+
+def test_many_threads_come_to_the_same_fingerprint(busy_collector: None) -> None:
+    def found(_: int) -> keys.Fingerprint:
+        return keys.fingerprint.__wrapped__(definitions.BUILD.function)
+
+    with ThreadPoolExecutor(4) as threads:
+        assert len({one.digest for one in threads.map(found, range(8))}) == 1
 
 
 def without_source() -> Callable[..., Output]:

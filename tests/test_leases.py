@@ -15,7 +15,7 @@ import pytest
 from prefect.locking.protocol import LockManager
 
 from blocks import leases as module
-from blocks.leases import Leases, LeaseUnavailable
+from blocks.leases import Keeper, Leases, LeaseUnavailable, current_keeper
 from blocks.settings import CHECKOUT
 from stack.ports import HOST, free_ports
 from tests import services
@@ -101,6 +101,20 @@ def test_one_holder_at_a_time(leases: Leases) -> None:
     assert not leases.is_locked(KEY)
     assert not leases.is_lock_holder(KEY, "one")
     assert leases.acquire_lock(KEY, "two", acquire_timeout=0.2)
+
+
+def test_threads_that_begin_together_share_what_they_hold(leases: Leases) -> None:
+    together, before = threading.Barrier(16), sys.getswitchinterval()
+
+    def keeper(_: int) -> Keeper:
+        together.wait()
+        return current_keeper()
+
+    sys.setswitchinterval(1e-6)
+    with ThreadPoolExecutor(16) as threads:
+        keepers = list(threads.map(keeper, range(16)))
+    sys.setswitchinterval(before)
+    assert len({id(one) for one in keepers}) == 1
 
 
 def test_threads_exclude_each_other(leases: Leases) -> None:

@@ -65,6 +65,11 @@ def built(product: Product) -> None:
     assert product.build().exit_code == 0, product.last.said
 
 
+def failed(product: Product) -> None:
+    """Build it, and see it fail."""
+    assert product.build().exit_code == 1, product.last.said
+
+
 @dataclass(frozen=True)
 class Row:
     """One row of the table."""
@@ -406,6 +411,7 @@ ROWS = [
         readable_b,
         kinds=(REAL,),
         given=unreadable_b,
+        first=failed,
     ),
     Row(
         "killed during a load, run again",
