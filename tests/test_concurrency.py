@@ -122,7 +122,9 @@ def test_twenty_threads_execute_a_stage_once_between_them(leased: Settings, exec
     assert executed() == ["draw"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    ("leased", "stage"), [*(("files", stage) for stage in STAGES), ("redis", "build")], indirect=["leased"]
+)
 def test_what_a_killed_process_left_undone_is_taken_over(
     leased: Settings, recipe: Recipe, stage: str
 ) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blocks.settings import CHECKOUT
@@ -45,6 +45,7 @@ LABELS = {"product": "green", "version": "24Q4", "recipe_hash": "c" * 64}
 PYTHONS = ("3.11", "3.12", "3.13")
 DEFINITIONS = [one for one in vars(definitions).values() if isinstance(one, Definition)]
 
+on_any_machine = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
@@ -95,12 +96,14 @@ def test_canonical_json_changes_only_on_purpose(value: object, text: str) -> Non
     assert canonical(value) == text
 
 
+@on_any_machine
 @given(json_values)
 def test_canonical_json_loses_nothing_and_ignores_the_order_of_keys(value: object) -> None:
     assert json.loads(canonical(value)) == value
     assert digest(shuffled(value)) == digest(value)
 
 
+@on_any_machine
 @given(json_values, json_values)
 def test_different_content_has_different_digests(one: object, other: object) -> None:
     assert (digest(one) == digest(other)) == (
