@@ -47,7 +47,7 @@ def of_run(run: Run, published: Published | None, error: Exception | None) -> di
         product=labels.get("product"),
         version=labels.get("version"),
         recipe_hash=labels.get("recipe_hash"),
-        steps=run.steps.values(),
+        steps=run.in_order,
         published=published,
         error=error,
     )

@@ -126,6 +126,14 @@ class Run:
         for audience in self.audiences:
             audience.hear(step)
 
+    @property
+    def in_order(self) -> list[Step]:
+        """The steps as their stages began, those of one stage by name: the same in every run."""
+        with self.guard:
+            steps = list(self.steps.values())
+        began = list(dict.fromkeys(step.stage for step in steps))
+        return sorted(steps, key=lambda step: (began.index(step.stage), step.label or ""))
+
     def know(self, found: Found) -> None:
         """Remember a result of this run, and which artifacts it names."""
         with self.guard:
@@ -148,7 +156,7 @@ class Run:
             "larder": importlib.metadata.version("larder"),
             "results": [
                 {"stage": step.stage, "dataset": step.label, "outcome": step.outcome, "result": step.result}
-                for step in self.steps.values()
+                for step in self.in_order
             ],
         }
 

@@ -38,7 +38,7 @@ def gather_shown(futures: Iterable[PrefectFuture[Any]]) -> list[Any]:
 
 
 def _progress(run: Run, inputs: int, shown: UUID | None) -> UUID | None:
-    loads = [step for step in run.steps.values() if step.stage == "load"]
+    loads = [step for step in run.in_order if step.stage == "load"]
     ended = sum(step.outcome is not None for step in loads)
     if shown is None and all(step.outcome is Outcome.REUSED for step in loads):
         return None
@@ -73,7 +73,7 @@ def _artifacts(
         type="markdown",
         key=_slug(f"{product}-build"),
         description=f"{product} {version}".strip(),
-        data=report.markdown(run.steps.values(), _lock(run), published, error, links),
+        data=report.markdown(run.in_order, _lock(run), published, error, links),
     )
     if for_followers:
         said = "The same as JSON, for programs"

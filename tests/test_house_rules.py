@@ -136,7 +136,7 @@ def test_everything_is_locked_with_hashes_and_names_no_registry() -> None:
     requirements = re.split(r"\n(?=[a-z])", lock)[1:]
     assert len(requirements) > 50
     for requirement in requirements:
-        assert re.match(r"[A-Za-z0-9._-]+==\S+", requirement)
+        assert re.match(r"[A-Za-z0-9._-]+(\[[^]]+\])?==\S+", requirement)
         assert "--hash=sha256:" in requirement
 
 
@@ -144,7 +144,7 @@ def test_every_dependency_is_locked_at_a_version_that_the_project_allows() -> No
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
     optional = [one for many in project["optional-dependencies"].values() for one in many]
     lock = (CHECKOUT / "requirements.lock").read_text()
-    locked = dict(re.findall(r"^([A-Za-z0-9._-]+)==(\S+)", lock, re.MULTILINE))
+    locked = dict(re.findall(r"^([A-Za-z0-9._-]+)(?:\[[^]]+\])?==(\S+)", lock, re.MULTILINE))
     for requirement in map(Requirement, [*project["dependencies"], *optional]):
         assert requirement.specifier.contains(locked[requirement.name.lower()]), requirement
 
