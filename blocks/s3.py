@@ -50,6 +50,7 @@ def s3_client(
         read_timeout=answer_seconds,
         retries={"total_max_attempts": 1},
         max_pool_connections=32,
+        user_agent="larder",
         s3={"addressing_style": "path", "payload_signing_enabled": False},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -148,6 +149,14 @@ def settings() -> Settings:
     Raises:
         SettingsError: a value cannot be used.
     """
+    home = home_folder()
+    files = (home / "env", home / "mode", CHECKOUT / ".env")
+    given = tuple(sorted(item for item in os.environ.items() if item[0].upper().startswith("LARDER_")))
+    return _read(given, tuple(map(_stamp, files)))
+
+
+@lru_cache(maxsize=8)
+def _read(given: tuple[tuple[str, str], ...], stamps: tuple[object, ...]) -> Settings:  # noqa: ARG001
     try:
         return Settings()
     except ValidationError as error:
@@ -155,6 +164,14 @@ def settings() -> Settings:
         variable = "LARDER_" + str(first["loc"][0]).upper()
         message = first["msg"].removeprefix("Value error, ")
         raise SettingsError(variable, message) from None
+
+
+def _stamp(file: Path) -> object:
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def home_folder() -> Path:

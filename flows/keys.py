@@ -12,6 +12,7 @@ import math
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
@@ -26,7 +27,7 @@ MACHINERY = frozenset(
     for name in ("artifacts", "definitions", "keys", "recipe", "recipe_file", "results", "run", "stage")
 )
 """Modules that carry stages and are no part of what a stage computes."""
-_parsing = threading.Lock()
+_reading_code = threading.RLock()
 
 
 class NoKeyError(ValueError):
@@ -162,14 +163,20 @@ def _plain(value: object) -> Any:
             )
 
 
-@cache
 def fingerprint(function: Callable[..., object], libraries: tuple[str, ...] = ()) -> Fingerprint:
     """The fingerprint of a function's module, and of what it imports from its own top-level package.
 
     Raises:
         NoKeyError: if the function has no source, or a library is not installed.
     """
-    modules = {name: _code_digest(source) for name, source in _sources(function).items()}
+    # Many threads ask at once, and Python 3.11 fails with a SystemError where two make syntax trees.
+    with _reading_code:
+        return _fingerprint(function, libraries)
+
+
+@cache
+def _fingerprint(function: Callable[..., object], libraries: tuple[str, ...]) -> Fingerprint:
+    modules = {name: _module(name, source).digest for name, source in _sources(function).items()}
     versions = {name: _library_version(name) for name in libraries}
     return Fingerprint(
         digest=digest({"modules": modules, "libraries": versions}), modules=modules, libraries=versions
@@ -193,7 +200,7 @@ def _sources(function: Callable[..., object]) -> dict[str, Path]:
         if name in found or name in MACHINERY or path is None:
             continue
         found[name] = path
-        pending += [other for other in _imports(name, path) if other.split(".")[0] == name.split(".")[0]]
+        pending += [other for other in _module(name, path).imports if _top(other) == _top(name)]
     if not found:
         raise NoKeyError(f"{function!r} has no source, so its stage needs a fingerprint of its own.")
     return dict(sorted(found.items()))
@@ -210,9 +217,25 @@ def _source(name: str) -> Path | None:
     return path if path and path.suffix == ".py" and path.is_file() else None
 
 
-def _imports(name: str, path: Path) -> Iterator[str]:
+@dataclass(frozen=True)
+class _Module:
+    digest: str
+    imports: tuple[str, ...]
+
+
+def _module(name: str, path: Path) -> _Module:
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    for node in ast.walk(_parse(path)):
+    return _module_of(package, path.read_bytes())
+
+
+@cache
+def _module_of(package: str, content: bytes) -> _Module:
+    tree = ast.parse(content)
+    return _Module(digest(_code(tree)), tuple(_imports(package, tree)))
+
+
+def _imports(package: str, tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
         match node:
             case ast.Import():
                 yield from (alias.name for alias in node.names)
@@ -224,14 +247,8 @@ def _imports(name: str, path: Path) -> Iterator[str]:
                 yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
-def _code_digest(path: Path) -> str:
-    return digest(_code(_parse(path)))
-
-
-def _parse(path: Path) -> ast.Module:
-    # Python 3.11 fails with a SystemError where two threads make syntax trees at once.
-    with _parsing:
-        return ast.parse(path.read_bytes())
+def _top(name: str) -> str:
+    return name.partition(".")[0]
 
 
 def _code(node: ast.AST) -> list[Any]:

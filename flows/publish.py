@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
@@ -211,7 +212,10 @@ def _publish(
     folder: Folder, lock: Lock, plan: Found, package: Found, metadata: Mapping[str, Any]
 ) -> Published:
     uri = folder.store.uri(folder.prefix + DOCUMENT)
-    before, damaged = _before(folder)
+    with ThreadPoolExecutor(1) as thread:
+        listing = thread.submit(folder.listing)
+        before, damaged = _before(folder)
+        there = listing.result()
     if lock.simulated and before and not before.simulated:
         return Published(uri=uri, publish=Publishing.KEPT, document=before)
     if lock.simulated and damaged and _holds_real_files(folder):
@@ -222,7 +226,7 @@ def _publish(
         before.plan.digest,
         before.package.digest,
     ]
-    there, wanted = folder.listing(), _wanted(plan, package)
+    wanted = _wanted(plan, package)
     named = {file.name: file for file in before.files} if before else {}
     whole = {name for name, file in named.items() if _is_whole(file, there.get(name))}
     fine = {name for name in whole if name == METADATA or _is_copy(named[name], wanted.get(name))}

@@ -249,7 +249,7 @@ def upload(store: Store, question: Question, value: Output, given: Mapping[Path,
 
 
 def write(store: Store, question: Question, value: Output, made: Made) -> Found:
-    """Write the document of a value whose files are uploaded, and read it back whole."""
+    """Write the document of a value whose files are in the store, and read it back."""
     result = Result(
         stage=question.definition.stage,
         name=question.name,
@@ -272,7 +272,7 @@ def write(store: Store, question: Question, value: Output, made: Made) -> Found:
         uri = store.uri(question.object_name)
         raise StoreError(uri, f"{uri} would have {len(content)} bytes; a result has at most {MOST_BYTES}.")
     store.write(question.object_name, content, "application/json", _gist(result, value))
-    return look(store, question)
+    return _own(read(store, question.object_name, question.definition.returns), question, store)
 
 
 def put_artifact(store: Store, folder: str, path: Path, rows: int | None) -> Artifact:

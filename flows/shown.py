@@ -29,12 +29,19 @@ def gather_shown(futures: Iterable[PrefectFuture[Any]]) -> list[Any]:
     waiting, run = list(futures), current_run()
     shown: UUID | None = None
     for future in waiting:
-        while not future.state.is_final():
-            future.wait(timeout=PROGRESS_SECONDS)
+        while not _ended(future):
             shown = _progress(run, len(waiting), shown)
     if shown:
         update_progress_artifact(shown, 100.0)
     return gather(waiting)
+
+
+def _ended(future: PrefectFuture[Any]) -> bool:
+    try:
+        future.result(timeout=PROGRESS_SECONDS, raise_on_failure=False)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _progress(run: Run, inputs: int, shown: UUID | None) -> UUID | None:

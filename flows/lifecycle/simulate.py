@@ -20,7 +20,7 @@ from flows.lifecycle.exports import (
 from flows.lifecycle.plan import write_lock
 from flows.lifecycle.resolve import Releases, Resolver
 from flows.lifecycle.sources import Catalog
-from flows.lifecycle.tables import Table, Tables, csv_to_parquet, database, read_table
+from flows.lifecycle.tables import Table, Tables, csv_to_parquet, read_table, small_tables
 from flows.recipe import (
     CATALOG,
     SIMULATED,
@@ -129,7 +129,7 @@ def _made_up(name: str, seed: str, scratch: Path) -> Table:
     rows, table = scratch / f"{name}.csv", scratch / f"{name}.parquet"
     with rows.open("w", newline="", encoding="utf-8") as lines:
         csv.writer(lines).writerows([("id", "name", "borough", "value"), *_rows(name, seed)])
-    with database(scratch) as connection:
+    with small_tables() as connection:
         csv_to_parquet(connection, rows, table)
         rows.unlink()
         return read_table(connection, table)

@@ -1,13 +1,17 @@
 """Tables as Parquet files, and the DuckDB that reads and writes them."""
 
 import csv
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import duckdb
 
 from flows.artifacts import File, Frozen, Output
+
+_opening = threading.Lock()
 
 
 class Column(Frozen):
@@ -46,6 +50,20 @@ def database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect(":memory:", config=settings) as connection:
         connection.execute("set TimeZone = 'UTC'")
         yield connection
+
+
+@contextmanager
+def small_tables() -> Iterator[duckdb.DuckDBPyConnection]:
+    """The one database of this process for made-up tables; a new one takes longer than to fill them."""
+    with _opening:
+        cursor = _small().cursor()
+    with cursor:
+        yield cursor
+
+
+@cache
+def _small() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "1GB"})
 
 
 def read_table(connection: duckdb.DuckDBPyConnection, file: Path) -> Table:
