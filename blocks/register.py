@@ -1,7 +1,5 @@
 """Creates or updates all that the Prefect server holds for Larder; any number of times."""
 
-import json
-import sys
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -19,7 +17,7 @@ from prefect.exceptions import ObjectAlreadyExists
 from prefect.runner.storage import LocalStorage
 from prefect.workers.process import ProcessWorker
 
-from blocks.settings import CHECKOUT, Settings, settings
+from blocks.settings import CHECKOUT, Settings
 from blocks.storage import register_blocks
 
 POOL = "larder"
@@ -95,13 +93,3 @@ def deploy(declared: dict[str, Any], version: str, parameters: dict[str, Any]) -
     deployment.storage = LocalStorage(str(CHECKOUT))
     deployment.model_fields_set.difference_update(KEPT)
     deployment.apply()
-
-
-def main() -> None:
-    """Registers what standard input says: `{"version": ..., "parameters": {...}}`."""
-    given = json.load(sys.stdin)
-    register(settings(), given["version"], given["parameters"])
-
-
-if __name__ == "__main__":
-    main()

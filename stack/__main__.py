@@ -9,13 +9,15 @@ from pathlib import Path
 
 from blocks.settings import CHECKOUT, SettingsError, home_folder
 from flows.recipe import RecipeError
-from stack import doctor, local
+from stack import compose, docker, doctor, local, secret_file
 from stack.arguments import Arguments, parse
 from stack.daemon import StartError
+from stack.docker import Containers
 from stack.home import Home
 from stack.local import Stack
 from stack.steps import SetupError
 
+DOCKER, LOCAL = "docker", "local"
 ALL_TESTS = ("-n", "2", "--dist", "loadfile")
 """Two files of tests at a time, beside the same servers."""
 
@@ -62,22 +64,32 @@ def _test(_: Home, arguments: Arguments) -> int:
 def _doctor(home: Home, arguments: Arguments) -> int:
     if home.mode is None:
         raise SetupError(f"Nothing is started in {home.folder}: run ./setup.sh.")
-    _require_local(arguments)
+    _mode(home, arguments)
     return 0 if doctor.examine(local.existing(home)) else 1
 
 
 def _down(home: Home, arguments: Arguments) -> int:
-    if not home.folder.exists():
+    if not home.folder.exists() and arguments.mode != DOCKER:
         print(f"Nothing to end: there is no {home.folder}.")
         return 0
-    _require_local(arguments)
     with home.alone():
-        ended = local.stop(home)
+        ended = []
+        if _may_have_containers(home, arguments):
+            ended += docker.stop(home, volumes=arguments.volumes)
+        if home.mode in {None, LOCAL}:
+            ended += local.stop(home)
         if arguments.volumes:
             home.erase()
     print(f"Ended: {', '.join(ended)}." if ended else "Nothing was running.")
     print(f"The data in {home.folder} is {'removed' if arguments.volumes else 'kept'}.")
     return 0
+
+
+def _may_have_containers(home: Home, arguments: Arguments) -> bool:
+    _refuse_other_mode(home, arguments)
+    if DOCKER in {home.mode, arguments.mode}:
+        return True
+    return home.mode is None and secret_file.DOTENV.exists() and compose.engine_answers()
 
 
 COMMANDS: dict[str, Callable[[Home, Arguments], int]] = {
@@ -89,27 +101,43 @@ COMMANDS: dict[str, Callable[[Home, Arguments], int]] = {
 }
 
 
-def _started(home: Home, arguments: Arguments) -> Stack:
-    _require_local(arguments)
+def _started(home: Home, arguments: Arguments) -> Stack | Containers:
     began = time.monotonic()
     with home.alone():
-        home.set_mode("local")
-        stack = local.start(home)
+        mode = _mode(home, arguments)
+        home.set_mode(mode)
+        stack: Stack | Containers = docker.start(home) if mode == DOCKER else local.start(home)
     print(f"ready        after {time.monotonic() - began:.1f} s")
     return stack
 
 
-def _require_local(arguments: Arguments) -> None:
-    if arguments.mode == "docker":
-        raise SetupError("This version has no Docker mode: run ./setup.sh without --docker.", code=2)
+def _mode(home: Home, arguments: Arguments) -> str:
+    """The mode that is asked for, else the one of the last start, else what this machine has."""
+    _refuse_other_mode(home, arguments)
+    mode = arguments.mode or home.mode or (DOCKER if compose.engine_answers() else LOCAL)
+    if mode == DOCKER:
+        compose.require_engine()
+    return mode
 
 
-def _show(stack: Stack) -> None:
+def _refuse_other_mode(home: Home, arguments: Arguments) -> None:
+    if home.mode and arguments.mode not in {None, home.mode}:
+        raise SetupError(
+            f"{home.folder} is in {home.mode} mode, and --{arguments.mode} asks for the other one: end what "
+            "runs with ./setup.sh down first. Docker and local mode keep their data apart.",
+            code=2,
+        )
+
+
+def _show(stack: Stack | Containers) -> None:
     env = stack.home.folder / "env"
-    print(f"\nPrefect UI   {stack.ui_url}   (no login)")
+    in_docker = isinstance(stack, Containers)
+    login = f"log in with LARDER_API_LOGIN of {secret_file.DOTENV}" if in_docker else "no login"
+    print(f"\nPrefect UI   {stack.ui_url}   ({login})")
     if stack.console_url:
-        print(f"Store UI     {stack.console_url}   (log in with the two keys that {env} holds)")
-    print(f"S3           {stack.settings.s3_endpoint_url}   bucket {stack.settings.bucket_name}")
+        print(f"Store UI     {stack.console_url}   (log in with the two S3 keys that {env} holds)")
+    found = stack.environment
+    print(f"S3           {found['LARDER_S3_ENDPOINT_URL']}   bucket {found['LARDER_BUCKET']}")
     print(f"In a shell   . '{env}'")
 
 

@@ -258,7 +258,7 @@ def _register(stack: Stack) -> str:
         if not missing:
             return "and deployment there"
         log = stack.home.folder / "log" / "register.log"
-        registration.register({**plain_environment(), **stack.worker.environment}, version, log)
+        registration.register({**plain_environment(), **stack.worker.environment}, log)
         missing = registration.missing(stack.api_url, version)
     except OSError as error:
         raise SetupError(

@@ -1,7 +1,9 @@
 """What the Prefect server must hold: is it there, and made from this very code?"""
 
+import base64
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import urllib.error
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from blocks.settings import BLOCK_REFERENCE, CHECKOUT, Settings
+from blocks.settings import BLOCK_REFERENCE, CHECKOUT, Settings, settings
 from flows.recipe_file import read_recipe
 from stack.daemon import tail
 from stack.servers import POOL
@@ -23,8 +25,13 @@ CREDENTIALS_REFERENCE = "minio-credentials/larder-store"
 CRASH_AUTOMATION = "larder: runs without a heartbeat have crashed"
 
 
-def version(now: Settings) -> str:
-    """Names the code, the recipe and the settings from which everything on the server is made."""
+def version(now: Settings, checkout: Path = CHECKOUT) -> str:
+    """Names the code, the recipe and the settings from which everything on the server is made.
+
+    Args:
+        now: the settings of those who run builds
+        checkout: where the checkout lies for them
+    """
     digest = hashlib.sha256()
     files = [
         *(file for folder in ("blocks", "flows") for file in sorted((CHECKOUT / folder).rglob("*.py"))),
@@ -34,7 +41,7 @@ def version(now: Settings) -> str:
         digest.update(str(file.relative_to(CHECKOUT)).encode() + b"\0")
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     secret = now.s3_secret_access_key.get_secret_value() if now.s3_secret_access_key else ""
-    for value in (str(CHECKOUT), now.s3_endpoint_url, now.s3_access_key_id, secret, now.bucket_name):
+    for value in (str(checkout), now.s3_endpoint_url, now.s3_access_key_id, secret, now.bucket_name):
         digest.update(str(value).encode() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -62,21 +69,19 @@ def ensure_pool(api_url: str) -> None:
         ask(api_url, "work_pools/", body={"name": POOL, "type": "process"})
 
 
-def register(environment: Mapping[str, str], wanted_version: str, log: Path) -> None:
-    """Creates or updates all of it, in a process of its own.
+def register(environment: Mapping[str, str], log: Path) -> None:
+    """Creates or updates all of it, in a process of its own, which imports Prefect.
 
     Raises:
         SetupError: it could not; names the log.
         RecipeError: the shipped recipe is wrong.
     """
-    recipe = read_recipe(RECIPE).model_dump(mode="json")
-    given = json.dumps({"version": wanted_version, "parameters": {"recipe": recipe}})
+    read_recipe(RECIPE)
     with log.open("w") as output:
         done = subprocess.run(
-            [sys.executable, "-m", "blocks.register"],
+            [sys.executable, "-m", "stack.registration"],
             check=False,
-            input=given,
-            text=True,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=dict(environment),
@@ -96,7 +101,10 @@ def ask(api_url: str, path: str, *names: str, body: Mapping[str, Any] | None = N
     """
     url = f"{api_url}/" + path.format(*(quote(name, safe="") for name in names))
     content = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, content, {"Content-Type": "application/json"})  # noqa: S310
+    headers = {"Content-Type": "application/json"}
+    if login := os.environ.get("PREFECT_API_AUTH_STRING"):
+        headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+    request = urllib.request.Request(url, content, headers)  # noqa: S310
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=30) as response:
@@ -105,3 +113,15 @@ def ask(api_url: str, path: str, *names: str, body: Mapping[str, Any] | None = N
         if error.code == 404:
             return None
         raise
+
+
+def main() -> None:
+    """Registers what this checkout and the settings say."""
+    from blocks.register import register as register_now
+
+    now = settings()
+    register_now(now, version(now), {"recipe": read_recipe(RECIPE).model_dump(mode="json")})
+
+
+if __name__ == "__main__":
+    main()

@@ -25,9 +25,10 @@ NAMES = ("store", "server", "worker")
 def stack(home: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """What `setup.sh` becomes, for one home, as a user with nothing else in the environment."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LARDER_", "PREFECT_"))}
+    mode = () if "--docker" in words else ("--local",)
     test_mark = {name: value for name, value in os.environ.items() if name.startswith("LARDER_TEST_")}
     return subprocess.run(
-        [sys.executable, "-P", "-m", "stack", *words],
+        [sys.executable, "-P", "-m", "stack", *words, *mode],
         check=False,
         capture_output=True,
         text=True,

@@ -1,0 +1,72 @@
+"""`.env` in the checkout: what Docker Compose needs to know, secrets among it."""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from blocks.settings import CHECKOUT, DEFAULT_BUCKET
+
+DOTENV = CHECKOUT / ".env"
+HEAD = "# Made by ./setup.sh, which keeps what stands here. Passwords: for the owner alone.\n"
+
+
+def _password() -> str:
+    return secrets.token_hex(20)
+
+
+MADE: Mapping[str, Callable[[], str]] = {
+    "LARDER_API_LOGIN": lambda: f"larder:{_password()}",
+    "LARDER_POSTGRES_PASSWORD": _password,
+    "LARDER_REDIS_PASSWORD": _password,
+    "LARDER_LEASES_PASSWORD": _password,
+    "LARDER_MINIO_ROOT_USER": lambda: f"root-{secrets.token_hex(4)}",
+    "LARDER_MINIO_ROOT_PASSWORD": _password,
+    "LARDER_S3_ACCESS_KEY_ID": lambda: "larder",
+    "LARDER_S3_SECRET_ACCESS_KEY": _password,
+    "LARDER_BUCKET": lambda: DEFAULT_BUCKET,
+}
+"""What is put in where it is not there, once."""
+
+KEPT = (
+    *("LARDER_PROJECT", "LARDER_PREFECT_PORT", "LARDER_S3_PORT", "LARDER_CONSOLE_PORT"),
+    *("LARDER_WORKER_MEMORY", "LARDER_CATALOG_URL", "LARDER_TIMEZONE"),
+)
+"""Given in the environment of setup, these are written down for the next time."""
+
+
+def read() -> dict[str, str]:
+    """What the file says; nothing where it is not there."""
+    return {name: value for name, value in dotenv_values(DOTENV, interpolate=False).items() if value}
+
+
+def complete() -> dict[str, str]:
+    """Puts in what is missing, leaves alone what is there; what the file then says."""
+    before = read()
+    made = {name: make() for name, make in MADE.items() if name not in before}
+    given = {name: os.environ[name] for name in KEPT if os.environ.get(name)}
+    changed = {name: value for name, value in given.items() if before.get(name) != value}
+    if made or changed or not DOTENV.exists():
+        kept = [line for line in _lines(DOTENV) if line.partition("=")[0].strip() not in changed]
+        added = [f"{name}={value}\n" for name, value in {**made, **changed}.items()]
+        _write(DOTENV, "".join([*(kept or [HEAD]), *added]))
+    DOTENV.chmod(0o600)
+    return read()
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [f"{line}\n" for line in file.read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+
+
+def _write(file: Path, text: str) -> None:
+    new = file.with_name(file.name + ".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as output:
+        output.write(text)
+    new.replace(file)
