@@ -42,7 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `larder` command; its exit code is 0 for done, 1 for failed, 2 for refused."""
     for name, value in {**QUIET, **stack_environment()}.items():
         os.environ.setdefault(name, value)
-    return _build(list(sys.argv[1:] if arguments is None else arguments), alone=False)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return _doctor(words) if words[:1] == ["doctor"] else _build(words, alone=False)
 
 
 def build_alone(arguments: Sequence[str]) -> int:
@@ -67,6 +68,20 @@ def _build(words: list[str], *, alone: bool) -> int:
         print(json.dumps(answer, indent=2))
     report.say_end(answer, out, sys.stderr)
     return EXIT_CODES[answer["state"]]
+
+
+def _doctor(words: list[str]) -> int:
+    from stack import doctor
+    from stack.home import Home
+    from stack.steps import SetupError
+
+    try:
+        asked = _parser(alone=False).parse_args(words)
+        stack = doctor.running(Home(home_folder()))
+    except (RecipeError, SetupError, SettingsError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_CODES["failed" if isinstance(error, SetupError) else "refused"]
+    return 0 if doctor.examine(stack, as_json=asked.json) else 1
 
 
 def _say_warnings() -> None:
@@ -99,7 +114,8 @@ def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:
 
 def _parser(alone: bool) -> Parser:
     parser = Parser("python -m flows" if alone else "larder", description="Versioned datasets from recipes.")
-    build = parser.add_subparsers(required=True, metavar="COMMAND").add_parser(
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    build = commands.add_parser(
         "build",
         help="build a recipe, executing only what was not finished before",
         description="Build a recipe and publish its package, executing only what was not finished before.",
@@ -122,6 +138,13 @@ def _parser(alone: bool) -> Parser:
     build.add_argument("--json", action="store_true", help="one JSON document on stdout")
     if not alone:
         build.add_argument("--on-worker", action="store_true", help="build through the deployment")
+        examine = commands.add_parser(
+            "doctor",
+            help="check that everything works",
+            description="Check that everything which setup started works, a tiny run on the worker included.",
+            epilog="Exit code: 0 if all checks hold, else 1.",
+        )
+        examine.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return parser
 
 

@@ -62,10 +62,8 @@ def _test(_: Home, arguments: Arguments) -> int:
 
 
 def _doctor(home: Home, arguments: Arguments) -> int:
-    if home.mode is None:
-        raise SetupError(f"Nothing is started in {home.folder}: run ./setup.sh.")
     _mode(home, arguments)
-    return 0 if doctor.examine(local.existing(home)) else 1
+    return 0 if doctor.examine(doctor.running(home)) else 1
 
 
 def _down(home: Home, arguments: Arguments) -> int:

@@ -16,6 +16,8 @@ from stack.steps import SetupError
 ANSWER_SECONDS = 20
 LONG_SECONDS = 3600
 DONE = "exited"
+EVERYTHING = ("--profile", "*")
+"""Also what stands in a profile that is off now."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def ask(*words: str, seconds: float = 60) -> str:
         cwd=CHECKOUT,
     )
     if done.returncode != 0:
-        raise SetupError(f"docker compose {words[0]} failed:\n{done.stderr.strip()}")
+        raise SetupError(f"docker compose {' '.join(words)} failed:\n{done.stderr.strip()}")
     return done.stdout
 
 
@@ -115,24 +117,30 @@ def tell(log: Path, *words: str, environment: Mapping[str, str] | None = None) -
             timeout=LONG_SECONDS,
         )
     if done.returncode != 0:
-        raise SetupError(f"docker compose {words[0]} failed. The log is {log}; it ends with:\n{tail(log)}")
+        raise SetupError(
+            f"docker compose {' '.join(words)} failed. The log is {log}; it ends with:\n{tail(log)}"
+        )
 
 
 def containers() -> list[Container]:
     """All containers of the project, also those that ended."""
-    lines = ask("ps", "--all", "--format", "json").splitlines()
+    lines = ask(*EVERYTHING, "ps", "--all", "--format", "json").splitlines()
     return [_container(json.loads(line)) for line in lines if line.strip()]
+
+
+def services() -> set[str]:
+    """The services that are to be there, with the profiles that are on."""
+    return set(ask("config", "--services").split())
 
 
 def last_words(service: str, lines: int = 15) -> str:
     """The end of a service's log."""
-    return ask("logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service).rstrip()
+    return ask(*EVERYTHING, "logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service).rstrip()
 
 
 def owner() -> Path | None:
     """The folder that the project's containers were made from; None where there are none."""
-    command = ["ps", "--all", "--quiet"]
-    ids = ask(*command).split()
+    ids = ask(*EVERYTHING, "ps", "--all", "--quiet").split()
     if not ids:
         return None
     label = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
@@ -144,7 +152,7 @@ def owner() -> Path | None:
 
 def volumes() -> list[str]:
     """The project's volumes that are there."""
-    found = json.loads(ask("config", "--format", "json"))["volumes"]
+    found = json.loads(ask(*EVERYTHING, "config", "--format", "json"))["volumes"]
     names = [volume["name"] for volume in found.values()]
     done = subprocess.run(["docker", "volume", "ls", "--quiet"], check=False, capture_output=True, text=True)
     return sorted(set(names) & set(done.stdout.split()))
@@ -164,14 +172,4 @@ def _container(found: Mapping[str, Any]) -> Container:
 
 
 def _command(words: Sequence[str]) -> list[str]:
-    return (
-        ["docker", "compose", "--ansi", "never", "--profile", "*", *words]
-        if words[0]
-        in {
-            "down",
-            "ps",
-            "logs",
-            "config",
-        }
-        else ["docker", "compose", "--ansi", "never", *words]
-    )
+    return ["docker", "compose", "--ansi", "never", *words]

@@ -112,7 +112,7 @@ def stop(home: Home, *, volumes: bool) -> list[str]:
         secret_file.complete()
     there = sorted({container.service for container in compose.containers()})
     log = home.folder / "log" / "compose.log"
-    compose.tell(log, "down", "--remove-orphans", *(["--volumes"] if volumes else []))
+    compose.tell(log, *compose.EVERYTHING, "down", "--remove-orphans", *(["--volumes"] if volumes else []))
     home.set_mode(None)
     return there
 

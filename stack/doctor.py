@@ -1,33 +1,47 @@
-"""Whether everything that setup started really works."""
+"""Whether everything that setup started really works. Every check can fail, and says what to do."""
 
+import json
+import os
 import shutil
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from blocks import s3
-from blocks.settings import BLOCK_REFERENCE, CHECKOUT
-from stack import registration
+from stack import compose, docker, local, registration
 from stack.daemon import Daemon, plain_environment
+from stack.docker import Containers
+from stack.home import Home
 from stack.local import Stack, is_online
 from stack.servers import POOL
+from stack.steps import SetupError
 
 FREE_BYTES = 2 * 2**30
 HEARTBEAT_SECONDS = 60
+PROBE_SECONDS = 120
+CLOCK_SECONDS = 5.0
 AGAIN = "run ./setup.sh"
-OPEN_SAVED_BUCKET = """
-import sys
-from prefect_aws import S3Bucket
-from blocks.storage import connection
-block = S3Bucket.load(sys.argv[1])
-connection(block).head_bucket(Bucket=block.bucket_name)
-print(block.bucket_name, block.credentials.aws_client_parameters.endpoint_url)
+PROBE = "probe/probe"
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+MIGRATIONS = """
+import asyncio, sqlalchemy
+from alembic.script import ScriptDirectory
+from prefect.server.database.alembic_commands import alembic_config
+from prefect.server.database.dependencies import provide_database_interface
+database = provide_database_interface()
+scripts = ScriptDirectory.from_config(alembic_config())
+scripts.version_locations = [str(database.orm.versions_dir)]
+async def current():
+    async with (await database.engine()).connect() as connection:
+        return (await connection.execute(sqlalchemy.text("select version_num from alembic_version"))).scalar()
+print(asyncio.run(current()), *scripts.get_heads())
 """
 
 
@@ -45,23 +59,161 @@ class Check:
     """One thing that must hold. `look` says what it found."""
 
     name: str
-    look: Callable[[Stack], str]
+    look: Callable[[], str]
 
 
-def examine(stack: Stack) -> bool:
-    """Prints one line for each check; whether all of them hold."""
-    held = [_holds(check, stack) for check in CHECKS]
-    return all(held)
+@dataclass(frozen=True)
+class Finding:
+    """What one check came to; `remedy` is what to do where it does not hold."""
+
+    check: str
+    holds: bool
+    found: str
+    remedy: str | None = None
+
+    def __str__(self) -> str:
+        line = f"{'ok    ' if self.holds else 'FAILED'}  {self.check:<12} {self.found}"
+        return line if self.holds else f"{line}\n        {'':<12} → {self.remedy}"
 
 
-def _holds(check: Check, stack: Stack) -> bool:
+def running(home: Home) -> Stack | Containers:
+    """The stack that a home runs, as it was started last.
+
+    Raises:
+        SetupError: it runs none.
+    """
+    if home.mode is None:
+        raise SetupError(f"Nothing is started in {home.folder}: run ./setup.sh.")
+    if home.mode == "local":
+        return local.existing(home)
+    stack = docker.existing(home)
+    os.environ.update(stack.environment)
+    return stack
+
+
+def examine(stack: Stack | Containers, *, as_json: bool = False) -> bool:
+    """Goes through all checks, saying each as it is done, or all as one JSON document; whether all hold."""
+    findings = []
+    for check in checks(stack):
+        finding = _finding(check)
+        findings.append(finding)
+        if not as_json:
+            print(finding, flush=True)
+    well = all(finding.holds for finding in findings)
+    if as_json:
+        print(json.dumps({"well": well, "checks": [asdict(finding) for finding in findings]}, indent=2))
+    return well
+
+
+def checks(stack: Stack | Containers) -> list[Check]:
+    """What must hold for a stack of this kind."""
+    probe = Probe(stack)
+    first = _of_containers(stack) if isinstance(stack, Containers) else _of_processes(stack)
+    return [
+        *first,
+        Check("server", partial(_server, stack)),
+        Check("ui", partial(_ui, stack)),
+        Check("database", partial(_database, stack)),
+        Check("registered", partial(_registered, stack)),
+        Check("worker", partial(_worker, stack)),
+        Check("queue", probe.run),
+        Check("bucket", probe.bucket),
+        Check("leases", probe.leases),
+        Check("clocks", partial(_clocks, stack, probe)),
+        Check("disk", partial(_disk, stack, probe)),
+    ]
+
+
+def _finding(check: Check) -> Finding:
     try:
-        found = check.look(stack)
+        return Finding(check.name, holds=True, found=check.look())
     except Unwell as error:
-        print(f"FAILED  {check.name:<12} {error.found}\n        {'':<12} → {error.remedy}", flush=True)
-        return False
-    print(f"ok      {check.name:<12} {found}", flush=True)
-    return True
+        return Finding(check.name, holds=False, found=error.found, remedy=error.remedy)
+
+
+class Probe:
+    """A tiny run on the worker, and what it found there."""
+
+    def __init__(self, stack: Stack | Containers) -> None:
+        self.stack = stack
+        self.found: dict[str, Any] | None = None
+        self.seconds_apart = 0.0
+
+    def run(self) -> str:
+        """Create the run, wait for its end, take what it found, and remove it."""
+        api, began = self.stack.api_url, time.monotonic()
+        try:
+            deployment = registration.ask(api, "deployments/name/{}/{}", *PROBE.split("/"))
+            if deployment is None:
+                raise Unwell(f"there is no deployment {PROBE}", AGAIN)
+            run = registration.ask(api, "deployments/{}/create_flow_run", deployment["id"], body={})
+            state = self._end_of(run["id"])
+            asked = {"artifacts": {"flow_run_id": {"any_": [run["id"]]}, "type": {"any_": ["result"]}}}
+            found = registration.ask(api, "artifacts/filter", body=asked)
+        except OSError as error:
+            raise Unwell(f"{api} does not answer ({error})", AGAIN) from error
+        if state not in ENDED:
+            raise Unwell(
+                f"a run was not taken and done within {PROBE_SECONDS} s ({state})", _logs(self.stack)
+            )
+        if not found:
+            raise Unwell(f"a run ended {state} and told nothing", _logs(self.stack))
+        self.found = found[0]["data"]
+        self.seconds_apart = abs(self.found["time"] - time.time()) - (time.monotonic() - began)
+        registration.ask(api, "flow_runs/{}", run["id"], method="DELETE")
+        return f"{self.found['worker']} took a run and ended it in {time.monotonic() - began:.1f} s"
+
+    def bucket(self) -> str:
+        """What the worker could do in the bucket, with the saved block's keys."""
+        found = self._part("bucket")
+        if not found["same"]:
+            raise Unwell(
+                f"{found['name']} reads, lists or deletes something else than was written", "look at it"
+            )
+        if isinstance(self.stack, Containers) and not found["confined"]:
+            raise Unwell(
+                "the worker's user can look into other buckets", f"{AGAIN}, which sets its policy anew"
+            )
+        confined = ", and may do so nowhere else" if found["confined"] else ""
+        return (
+            f"the worker wrote, read, listed and deleted in {found['name']} at {found['endpoint']}{confined}"
+        )
+
+    def leases(self) -> str:
+        """Whether the worker could hold a lease."""
+        found = self._part("lease")
+        if not found["works"]:
+            raise Unwell("a lease was not held, or not let go", _logs(self.stack))
+        return f"the worker held one in {found['kept_in']} and let it go"
+
+    @property
+    def free_bytes(self) -> int | None:
+        """Room for the worker's scratch."""
+        return None if self.found is None else int(self.found["free_bytes"])
+
+    def _end_of(self, run_id: str) -> str:
+        until = time.monotonic() + PROBE_SECONDS
+        state = ""
+        while state not in ENDED and time.monotonic() < until:
+            time.sleep(0.5)
+            state = str(registration.ask(self.stack.api_url, "flow_runs/{}", run_id)["state_type"])
+        return state
+
+    def _part(self, name: str) -> dict[str, Any]:
+        if self.found is None:
+            raise Unwell("not known, as no run came through", "see queue")
+        part: dict[str, Any] = self.found[name]
+        if part["error"]:
+            raise Unwell(f"on the worker: {part['error']}", _logs(self.stack))
+        return part
+
+
+def _of_processes(stack: Stack) -> list[Check]:
+    return [Check("processes", partial(_processes, stack)), Check("settings", partial(_current, stack))]
+
+
+def _of_containers(stack: Containers) -> list[Check]:
+    return [Check("containers", _containers), Check("login", partial(_login, stack))]
 
 
 def _processes(stack: Stack) -> str:
@@ -79,92 +231,137 @@ def _current(stack: Stack) -> str:
     return "started with the present settings"
 
 
-def _server(stack: Stack) -> str:
+def _containers() -> str:
+    found = compose.containers()
+    missing = sorted(compose.services() - {container.service for container in found})
+    if missing:
+        raise Unwell(f"there is no container of {', '.join(missing)}", AGAIN)
+    if unwell := [container for container in found if not container.is_well]:
+        first = unwell[0].service
+        raise Unwell(", ".join(one.shown for one in unwell), f"{AGAIN}; see `docker compose logs {first}`")
+    running = [container.service for container in found if container.state == "running"]
+    return f"{', '.join(sorted(running))} are up and healthy"
+
+
+def _login(stack: Containers) -> str:
+    request = urllib.request.Request(f"{stack.api_url}/flow_runs/count", b"{}", method="POST")  # noqa: S310
+    try:
+        with _opener().open(request, timeout=10):
+            raise Unwell("the API answers without a login", f"set LARDER_API_LOGIN in .env and {AGAIN}")
+    except urllib.error.HTTPError as error:
+        if error.code != 401:
+            raise Unwell(f"the API answers {error.code} where no login is given", _logs(stack)) from error
+    except OSError as error:
+        raise Unwell(f"{stack.api_url} does not answer ({error})", AGAIN) from error
+    return "the API refuses who does not log in"
+
+
+def _server(stack: Stack | Containers) -> str:
     try:
         version = registration.ask(stack.api_url, "admin/version")
     except OSError as error:
-        raise Unwell(
-            f"{stack.api_url} does not answer ({error})", f"{AGAIN}; its log is {stack.server.log}"
-        ) from error
+        raise Unwell(f"{stack.api_url} does not answer ({error})", f"{AGAIN}; {_logs(stack)}") from error
     return f"Prefect {version} at {stack.api_url}"
 
 
-def _ui(stack: Stack) -> str:
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+def _ui(stack: Stack | Containers) -> str:
     try:
-        with opener.open(stack.ui_url, timeout=10) as response:
+        with _opener().open(stack.ui_url, timeout=10) as response:
             page = response.read().decode(errors="replace")
     except OSError as error:
         raise Unwell(f"{stack.ui_url} does not answer ({error})", AGAIN) from error
     if "<html" not in page or "/assets/" not in page:
-        raise Unwell(f"{stack.ui_url} answers, but not with the UI", f"see {stack.server.log}")
+        raise Unwell(f"{stack.ui_url} answers, but not with the UI", _logs(stack))
     return stack.ui_url
 
 
-def _worker(stack: Stack) -> str:
-    if not is_online(stack.api_url, since=time.time() - HEARTBEAT_SECONDS):
-        raise Unwell(f"no heartbeat within {HEARTBEAT_SECONDS} s", f"{AGAIN}; its log is {stack.worker.log}")
-    return f"sends heartbeats to work pool {POOL}"
-
-
-def _bucket(stack: Stack) -> str:
-    now = stack.settings
-    name, content = f"doctor/{uuid.uuid4().hex}.txt", uuid.uuid4().bytes
+def _database(stack: Stack | Containers) -> str:
     try:
-        client = s3.client(now)
-        client.put_object(Bucket=now.bucket_name, Key=name, Body=content)
-        read = client.get_object(Bucket=now.bucket_name, Key=name)["Body"].read()
-        listed = client.list_objects_v2(Bucket=now.bucket_name, Prefix=name).get("KeyCount")
-        client.delete_object(Bucket=now.bucket_name, Key=name)
-        left = client.list_objects_v2(Bucket=now.bucket_name, Prefix=name).get("KeyCount")
-    except (s3.StoreNotConfiguredError, BotoCoreError, ClientError) as error:
-        log = f"; its log is {stack.store.log}" if stack.store else ""
-        raise Unwell(f"{now.s3_endpoint_url}: {error}", AGAIN + log) from error
-    if (read, listed, left) != (content, 1, 0):
+        if isinstance(stack, Containers):
+            said = compose.ask("exec", "-T", "prefect-server", "python", "-c", MIGRATIONS)
+        else:
+            environment = {**plain_environment(), **stack.server.environment}
+            command = [sys.executable, "-c", MIGRATIONS]
+            said = subprocess.run(
+                command, check=True, capture_output=True, text=True, env=environment, timeout=60
+            ).stdout
+    except (SetupError, subprocess.SubprocessError) as error:
         raise Unwell(
-            f"{now.bucket_name} at {now.s3_endpoint_url} reads, lists or deletes something else than was "
-            "written",
-            "look at the store",
-        )
-    return f"{now.bucket_name} at {now.s3_endpoint_url}: wrote, read, listed, deleted"
+            f"it cannot be asked ({str(error).strip()[-300:]})", f"{AGAIN}; {_logs(stack)}"
+        ) from error
+    current, *heads = said.split()[-2:]
+    if [current] != heads:
+        raise Unwell(f"its migrations stand at {current}, not at {', '.join(heads)}", AGAIN)
+    return f"reachable, its migrations are current ({current})"
 
 
-def _registered(stack: Stack) -> str:
-    version = registration.version(stack.settings)
+def _registered(stack: Stack | Containers) -> str:
     try:
-        missing = registration.missing(stack.api_url, version)
+        missing = registration.missing(stack.api_url, stack.version)
     except OSError as error:
         raise Unwell(f"{stack.api_url} does not answer ({error})", AGAIN) from error
     if missing:
         raise Unwell(f"the server lacks {', '.join(missing)}, of this version", AGAIN)
-    return f"blocks, work pool, automation, deployment {registration.DEPLOYMENT} ({version})"
+    names = ", ".join(registration.DEPLOYMENTS)
+    return f"blocks, work pool, automation, deployments {names} ({stack.version})"
 
 
-def _block(stack: Stack) -> str:
-    environment = {**plain_environment(), **stack.worker.environment}
-    command = [sys.executable, "-c", OPEN_SAVED_BUCKET, BLOCK_REFERENCE.partition("/")[2]]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, cwd=CHECKOUT)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise Unwell(f"{BLOCK_REFERENCE} cannot be used: {reason}", AGAIN)
-    return f"{BLOCK_REFERENCE} opens {done.stdout.strip()}"
+def _worker(stack: Stack | Containers) -> str:
+    since = time.time() - HEARTBEAT_SECONDS
+    if not is_online(stack.api_url, since):
+        raise Unwell(f"no heartbeat of one within {HEARTBEAT_SECONDS} s", f"{AGAIN}; {_logs(stack)}")
+    try:
+        queues = registration.ask(stack.api_url, "work_pools/{}/queues/filter", POOL, body={}) or []
+    except OSError as error:
+        raise Unwell(f"{stack.api_url} does not answer ({error})", AGAIN) from error
+    polled = [datetime.fromisoformat(one["last_polled"]).timestamp() for one in queues if one["last_polled"]]
+    if not polled or max(polled) < since:
+        raise Unwell(f"work pool {POOL} was not polled within {HEARTBEAT_SECONDS} s", _logs(stack))
+    paused = [one["name"] for one in queues if one["is_paused"]]
+    if paused:
+        raise Unwell(f"work queue {', '.join(paused)} is paused", "let it go on in the UI, under Work Pools")
+    return f"sends heartbeats and polls work pool {POOL}"
 
 
-def _disk(stack: Stack) -> str:
-    free = shutil.disk_usage(stack.home.folder).free
-    if free < FREE_BYTES:
-        raise Unwell(f"{free / 2**30:.1f} GiB free below {stack.home.folder}", "make room: 2 GiB at least")
-    return f"{free / 2**30:.0f} GiB free below {stack.home.folder}"
+def _clocks(stack: Stack | Containers, probe: Probe) -> str:
+    apart = {"the worker": probe.seconds_apart}
+    for name, url in (
+        ("Prefect's server", stack.ui_url),
+        ("the store", stack.environment["LARDER_S3_ENDPOINT_URL"]),
+    ):
+        apart[name] = _apart(url)
+    if wrong := {name: seconds for name, seconds in apart.items() if seconds > CLOCK_SECONDS}:
+        said = ", ".join(f"{name}'s is {seconds:.0f} s off" for name, seconds in wrong.items())
+        raise Unwell(said, "let NTP set the clocks; keys and leases do not suffer, times shown do")
+    return f"agree within {CLOCK_SECONDS:.0f} s"
 
 
-CHECKS = (
-    Check("processes", _processes),
-    Check("settings", _current),
-    Check("server", _server),
-    Check("ui", _ui),
-    Check("worker", _worker),
-    Check("bucket", _bucket),
-    Check("registered", _registered),
-    Check("block", _block),
-    Check("disk", _disk),
-)
+def _apart(url: str) -> float:
+    try:
+        with _opener().open(url, timeout=10) as response:
+            date = response.headers["Date"]
+    except urllib.error.HTTPError as error:
+        date = error.headers["Date"]
+    except OSError as error:
+        raise Unwell(f"{url} does not answer ({error})", AGAIN) from error
+    return max(0.0, abs(parsedate_to_datetime(date).timestamp() - time.time()) - 1)
+
+
+def _disk(stack: Stack | Containers, probe: Probe) -> str:
+    rooms = {f"below {stack.home.folder}": shutil.disk_usage(stack.home.folder).free}
+    if isinstance(stack, Containers) and probe.free_bytes is not None:
+        rooms["for containers and volumes"] = probe.free_bytes
+    said = ", ".join(f"{free / 2**30:.1f} GiB free {where}" for where, free in rooms.items())
+    if min(rooms.values()) < FREE_BYTES:
+        raise Unwell(said, f"make room: {FREE_BYTES / 2**30:.0f} GiB at least")
+    return said
+
+
+def _logs(stack: Stack | Containers) -> str:
+    if isinstance(stack, Containers):
+        return "see `docker compose logs prefect-server prefect-services worker`"
+    return f"see {stack.server.log} and {stack.worker.log}"
+
+
+def _opener() -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}))

@@ -48,6 +48,11 @@ class Stack:
         return f"{self.ui_url}/api"
 
     @property
+    def version(self) -> str:
+        """Of the code and settings from which everything on the server is to be made."""
+        return registration.version(self.settings)
+
+    @property
     def daemons(self) -> list[Daemon]:
         """All that this home runs, in the order in which they start."""
         return [daemon for daemon in (self.store, self.server, self.worker) if daemon]
@@ -134,13 +139,13 @@ def existing(home: Home) -> Stack:
     return _assemble(home, now, _own_store(home, ports, now) if is_own else None, ports)
 
 
-def is_online(api_url: str, since: float) -> bool:
-    """Whether the worker sent a heartbeat since then (seconds of the epoch)."""
+def is_online(api_url: str, since: float, name: str | None = None) -> bool:
+    """Whether a worker, or the one of this name, sent a heartbeat since then (seconds of the epoch)."""
     try:
         workers = registration.ask(api_url, "work_pools/{}/workers/filter", POOL, body={}) or []
     except OSError:
         return False
-    beats = [worker["last_heartbeat_time"] for worker in workers if worker["name"] == WORKER]
+    beats = [worker["last_heartbeat_time"] for worker in workers if name in {None, worker["name"]}]
     return any(beat and datetime.fromisoformat(beat).timestamp() >= since for beat in beats)
 
 
@@ -155,7 +160,7 @@ def _assemble(home: Home, now: Settings, store: Daemon | None, ports: Mapping[st
         folder,
         {**given, **environment(home, now, api_url)},
         built_from,
-        ready=lambda: is_online(api_url, since=worker.record.stat().st_mtime),
+        ready=lambda: is_online(api_url, worker.record.stat().st_mtime, WORKER),
     )
     server = servers.prefect_server(folder, ports["server"], built_from)
     return Stack(home, now, store, server, worker, ui_url, _console_url(store, ports))

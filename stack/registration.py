@@ -20,7 +20,7 @@ from stack.servers import POOL
 from stack.steps import SetupError
 
 RECIPE = CHECKOUT / "recipe.yml"
-DEPLOYMENT = "build/build"
+DEPLOYMENTS = ("build/build", "probe/probe")
 CREDENTIALS_REFERENCE = "minio-credentials/larder-store"
 CRASH_AUTOMATION = "larder: runs without a heartbeat have crashed"
 
@@ -57,9 +57,10 @@ def missing(api_url: str, wanted_version: str | None = None) -> list[str]:
         lacking.append(f"work pool {POOL}")
     if not ask(api_url, "automations/filter", body={"automations": {"name": {"any_": [CRASH_AUTOMATION]}}}):
         lacking.append(f"automation {CRASH_AUTOMATION!r}")
-    deployment = ask(api_url, "deployments/name/{}/{}", *DEPLOYMENT.split("/"))
-    if deployment is None or wanted_version not in {None, deployment["version"]}:
-        lacking.append(f"deployment {DEPLOYMENT}")
+    for name in DEPLOYMENTS:
+        deployment = ask(api_url, "deployments/name/{}/{}", *name.split("/"))
+        if deployment is None or wanted_version not in {None, deployment["version"]}:
+            lacking.append(f"deployment {name}")
     return lacking
 
 
@@ -93,7 +94,9 @@ def register(environment: Mapping[str, str], log: Path) -> None:
         )
 
 
-def ask(api_url: str, path: str, *names: str, body: Mapping[str, Any] | None = None) -> Any:
+def ask(
+    api_url: str, path: str, *names: str, body: Mapping[str, Any] | None = None, method: str | None = None
+) -> Any:
     """What Prefect's API answers; None where it says that there is no such thing.
 
     Raises:
@@ -104,11 +107,11 @@ def ask(api_url: str, path: str, *names: str, body: Mapping[str, Any] | None = N
     headers = {"Content-Type": "application/json"}
     if login := os.environ.get("PREFECT_API_AUTH_STRING"):
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-    request = urllib.request.Request(url, content, headers)  # noqa: S310
+    request = urllib.request.Request(url, content, headers, method=method)  # noqa: S310
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=30) as response:
-            return json.load(response)
+            return json.loads(response.read() or b"null")
     except urllib.error.HTTPError as error:
         if error.code == 404:
             return None
@@ -120,7 +123,8 @@ def main() -> None:
     from blocks.register import register as register_now
 
     now = settings()
-    register_now(now, version(now), {"recipe": read_recipe(RECIPE).model_dump(mode="json")})
+    recipe = read_recipe(RECIPE).model_dump(mode="json")
+    register_now(now, version(now), {"build": {"recipe": recipe}})
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ _reapers: list[subprocess.Popen[bytes]] = []
 def pytest_configure(config: pytest.Config) -> None:
     """Settles where everything will be before any test module imports Prefect; workers inherit it."""
     config.addinivalue_line("markers", "storage: exercises the store itself; run against each kind of store")
+    config.addinivalue_line("markers", "docker: brings the stack up in containers; takes minutes")
     if hasattr(config, "workerinput"):
         return
     for name in [name for name in os.environ if name.startswith(("LARDER_", "PREFECT_"))]:

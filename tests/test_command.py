@@ -337,7 +337,7 @@ def test_builds_need_no_server_and_two_of_them_can_run_at_once(product: Product)
 @pytest.fixture
 def worker(product: Product, larder: Settings, prefect_server: str) -> Iterator[None]:
     """A worker that serves the deployment, with the product's bucket."""
-    register(larder, "test", {"recipe": product.recipe})
+    register(larder, "test", {"build": {"recipe": product.recipe}})
     given = {name: value for name, value in os.environ.items() if name.startswith("LARDER_")}
     began = time.time()
     daemon = servers.prefect_worker(

@@ -130,14 +130,24 @@ def test_the_code_is_clean(words: tuple[str, ...]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_everything_is_locked_with_hashes_and_names_no_registry() -> None:
-    lock = (CHECKOUT / "requirements.lock").read_text()
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements-worker.lock"])
+def test_everything_is_locked_with_hashes_and_names_no_registry(name: str) -> None:
+    lock = (CHECKOUT / name).read_text()
     assert "://" not in lock
     requirements = re.split(r"\n(?=[a-z])", lock)[1:]
     assert len(requirements) > 50
     for requirement in requirements:
         assert re.match(r"[A-Za-z0-9._-]+(\[[^]]+\])?==\S+", requirement)
         assert "--hash=sha256:" in requirement
+
+
+def test_the_worker_has_the_versions_that_are_tested() -> None:
+    here, worker = (
+        dict(re.findall(r"^([a-z0-9._-]+)(?:\[[^]]+\])?==(\S+)", (CHECKOUT / name).read_text(), re.MULTILINE))
+        for name in ("requirements.lock", "requirements-worker.lock")
+    )
+    assert {"prefect", "minio"} <= worker.keys()
+    assert worker.items() <= here.items()
 
 
 def test_every_dependency_is_locked_at_a_version_that_the_project_allows() -> None:
