@@ -50,6 +50,10 @@ class Step:
     rows: int | None = None
     bytes: int | None = None
     error: str | None = None
+    saved: float | None = None
+    """Seconds that the result took when it was made, where it is reused now."""
+    stored: int | None = None
+    """Bytes of the artifacts that this stage put into the bucket."""
 
     @property
     def title(self) -> str:

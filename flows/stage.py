@@ -41,7 +41,7 @@ from blocks.leases import Leases, keeping
 from blocks.settings import BLOCK_REFERENCE, settings
 from blocks.storage import load_bucket, open_store
 from blocks.store import Absent, Damaged, Store
-from flows import results
+from flows import results, tally
 from flows.artifacts import Artifact, Output, files_of
 from flows.definitions import Definition
 from flows.keys import NoKeyError
@@ -391,6 +391,8 @@ def _step(  # noqa: PLR0913, PLR0917
 ) -> Step:
     artifacts = [file for file in files_of(found.value) if isinstance(file, Artifact)]
     rows = [artifact.rows for artifact in artifacts if artifact.rows is not None]
+    reused = outcome is Outcome.REUSED
+    own = [] if reused else [artifact for artifact in artifacts if run.owners.get(artifact.uri) is found]
     return Step(
         question.definition.stage,
         question.label,
@@ -401,6 +403,8 @@ def _step(  # noqa: PLR0913, PLR0917
         reason,
         sum(rows) if rows else None,
         sum(artifact.bytes for artifact in artifacts),
+        saved=found.result.made.seconds if reused else None,
+        stored=sum(artifact.bytes for artifact in own),
     )
 
 
@@ -474,4 +478,7 @@ def _opened_run() -> Iterator[Run]:
     started = flow_run.start_time or datetime.now(UTC)
     day = started.astimezone(ZoneInfo(now.timezone)).date()
     with keeping(now), opened(str(flow_run.id), flow_run.run_count or 1, day, now, store) as run:
-        yield run
+        try:
+            yield run
+        finally:
+            tally.leave(run)

@@ -130,10 +130,13 @@ def _refuse_other_mode(home: Home, arguments: Arguments) -> None:
 def _show(stack: Stack | Containers) -> None:
     env = stack.home.folder / "env"
     in_docker = isinstance(stack, Containers)
+    grafana_url = stack.grafana_url if isinstance(stack, Containers) else None
     login = f"log in with LARDER_API_LOGIN of {secret_file.DOTENV}" if in_docker else "no login"
     print(f"\nPrefect UI   {stack.ui_url}   ({login})")
     if stack.console_url:
         print(f"Store UI     {stack.console_url}   (log in with the two S3 keys that {env} holds)")
+    if grafana_url:
+        print(f"Grafana      {grafana_url}   (larder, LARDER_GRAFANA_PASSWORD of {secret_file.DOTENV})")
     found = stack.environment
     print(f"S3           {found['LARDER_S3_ENDPOINT_URL']}   bucket {found['LARDER_BUCKET']}")
     print(f"In a shell   . '{env}'")

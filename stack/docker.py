@@ -19,6 +19,7 @@ PORTS = {
     "LARDER_PREFECT_PORT": ("prefect-server", 4200),
     "LARDER_S3_PORT": ("minio", 9000),
     "LARDER_CONSOLE_PORT": ("minio", 9001),
+    "LARDER_GRAFANA_PORT": ("grafana", 3000),
 }
 """The ports of this machine that are published: the setting, the service, the default."""
 WELL_SECONDS = 300
@@ -46,6 +47,13 @@ class Containers:
     def console_url(self) -> str:
         """The object browser."""
         return f"http://{HOST}:{port(self.secrets, 'LARDER_CONSOLE_PORT')}"
+
+    @property
+    def grafana_url(self) -> str | None:
+        """The dashboard, where the profile `monitoring` is on."""
+        if "grafana" not in compose.services():
+            return None
+        return f"http://{HOST}:{port(self.secrets, 'LARDER_GRAFANA_PORT')}"
 
     @property
     def log(self) -> Path:
@@ -89,7 +97,6 @@ def start(home: Home) -> Containers:
     stack.log.unlink(missing_ok=True)
     print(f"images and containers … (the first time takes minutes; log: {stack.log})", flush=True)
     with step("images") as said:
-        compose.tell(stack.log, "pull", "--ignore-buildable", "--policy", "missing")
         compose.tell(stack.log, "build")
         said.append("there")
     with step("containers") as said:
@@ -150,9 +157,10 @@ def _require_own_project() -> None:
 
 def _require_free_ports(secrets: dict[str, str]) -> None:
     own = {number for container in compose.containers() for number in container.ports}
+    wanted = compose.services()
     for setting, (service, _) in PORTS.items():
         number = port(secrets, setting)
-        if number in own:
+        if number in own or service not in wanted:
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

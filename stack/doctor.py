@@ -30,6 +30,12 @@ CLOCK_SECONDS = 5.0
 AGAIN = "run ./setup.sh"
 PROBE = "probe/probe"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+MONITOR_AGAIN = "run docker compose --profile monitoring up --detach"
+MONITORED_BY = "prometheus"
+MONITORED = frozenset(
+    {"alertmanager", "minio", "postgres", "prefect", "prefect-server", "prometheus", "redis", "worker"}
+)
+"""The jobs that Prometheus is to scrape."""
 MIGRATIONS = """
 import asyncio, sqlalchemy
 from alembic.script import ScriptDirectory
@@ -109,6 +115,7 @@ def checks(stack: Stack | Containers) -> list[Check]:
     """What must hold for a stack of this kind."""
     probe = Probe(stack)
     first = _of_containers(stack) if isinstance(stack, Containers) else _of_processes(stack)
+    last = [Check("monitoring", _monitoring)] if isinstance(stack, Containers) and _is_monitored() else []
     return [
         *first,
         Check("server", partial(_server, stack)),
@@ -121,6 +128,7 @@ def checks(stack: Stack | Containers) -> list[Check]:
         Check("leases", probe.leases),
         Check("clocks", partial(_clocks, stack, probe)),
         Check("disk", partial(_disk, stack, probe)),
+        *last,
     ]
 
 
@@ -238,9 +246,31 @@ def _containers() -> str:
         raise Unwell(f"there is no container of {', '.join(missing)}", AGAIN)
     if unwell := [container for container in found if not container.is_well]:
         first = unwell[0].service
-        raise Unwell(", ".join(one.shown for one in unwell), f"{AGAIN}; see `docker compose logs {first}`")
+        remedy = AGAIN if first in compose.services() else MONITOR_AGAIN
+        raise Unwell(", ".join(one.shown for one in unwell), f"{remedy}; see `docker compose logs {first}`")
     running = [container.service for container in found if container.state == "running"]
     return f"{', '.join(sorted(running))} are up and healthy"
+
+
+def _is_monitored() -> bool:
+    return MONITORED_BY in {container.service for container in compose.containers()} | compose.services()
+
+
+def _monitoring() -> str:
+    query = ("promtool", "query", "instant", "-o", "json", "http://127.0.0.1:9090", "up")
+    try:
+        found = json.loads(compose.ask("exec", "-T", MONITORED_BY, *query))
+    except (SetupError, ValueError) as error:
+        raise Unwell(f"Prometheus does not answer ({str(error).strip()[-200:]})", MONITOR_AGAIN) from error
+    up = {(one["metric"]["job"], one["metric"]["instance"]): one["value"][1] == "1" for one in found}
+    down = sorted(f"{job} at {instance}" for (job, instance), works in up.items() if not works)
+    down += sorted(MONITORED - {job for job, _ in up})
+    if down:
+        raise Unwell(
+            f"no metrics come from {', '.join(down)}",
+            f"{MONITOR_AGAIN}; see `docker compose logs {MONITORED_BY} prefect-exporter`",
+        )
+    return f"Prometheus scrapes {', '.join(sorted({job for job, _ in up}))}"
 
 
 def _login(stack: Containers) -> str:

@@ -14,6 +14,7 @@ from blocks.settings import Settings, settings
 from stack.ports import HOST, free_ports
 from stack.servers import prefect_server as new_prefect_server
 from tests import services
+from tests.deployed import Deployed, started_in
 from tests.services import Store, Valkey
 
 if TYPE_CHECKING:
@@ -147,6 +148,13 @@ def product(
     from tests.recipes import Bucket, new_product
 
     return new_product(tmp_path, Bucket(s3.client, bucket), monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
+    """The stack in containers, started once."""
+    with started_in(tmp_path_factory.mktemp("docker")) as one:
+        yield one
 
 
 @pytest.fixture

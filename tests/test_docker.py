@@ -1,20 +1,14 @@
 """The stack in containers, for real. Takes minutes, so it runs where it is asked for: `-m docker`."""
 
-import base64
 import json
-import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
 
 import pytest
 from botocore.exceptions import ClientError
@@ -22,178 +16,10 @@ from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 
-from blocks import s3
-from blocks.settings import CHECKOUT
-from stack import compose as docker_compose
-from stack.ports import free_ports
+from tests.deployed import Deployed, in_docker, outcomes, until
 
-pytestmark = [
-    pytest.mark.docker,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(not docker_compose.engine_answers(), reason="no Docker engine answers"),
-]
+pytestmark = in_docker
 SERVICES = ("worker", "prefect-server", "prefect-services", "redis", "postgres", "minio")
-END_SECONDS = 180
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-RECIPE = """
-name: {product}
-product: {product}
-version: v1
-inputs:
-  datasets:
-    - {{id: "{product}_in", version: v1, file_type: csv}}
-exports:
-  datasets:
-    - {{name: "{product}_out", format: csv}}
-simulate:
-  seconds: {{load: 1, build: {seconds}, package: 1}}
-"""
-
-
-@dataclass(frozen=True)
-class Deployed:
-    """A checkout of its own whose stack runs in containers."""
-
-    checkout: Path
-    home: Path
-    environment: dict[str, str]
-
-    def setup(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """What `setup.sh` becomes."""
-        return self.run(sys.executable, "-P", "-m", "stack", *words)
-
-    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
-        """A command in the checkout."""
-        return subprocess.run(
-            list(map(str, command)),
-            check=False,
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            cwd=self.checkout,
-        )
-
-    def compose(self, *words: str) -> str:
-        """`docker compose` in the checkout."""
-        done = self.run("docker", "compose", *words)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def recipe(self, seconds: float = 0) -> Path:
-        """A recipe of a product that was never built."""
-        product = f"p{uuid4().hex[:8]}"
-        file = self.checkout / f"{product}.yml"
-        file.write_text(RECIPE.format(product=product, seconds=seconds))
-        return file
-
-    def command(self, recipe: Path, *words: str) -> list[str]:
-        """`larder build`, which runs on a worker in this mode."""
-        return [str(Path(sys.executable).with_name("larder")), "build", str(recipe), "--json", *words]
-
-    def build(self, recipe: Path, *words: str) -> dict[str, Any]:
-        """What a build came to."""
-        done = self.run(*self.command(recipe, *words))
-        assert done.stdout, done.stderr
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-
-    @property
-    def values(self) -> dict[str, str]:
-        """What setup wrote for those who use the stack."""
-        lines = (self.home / "env").read_text().splitlines()
-        return dict(line.removeprefix("export ").replace("'", "").split("=", 1) for line in lines)
-
-    def ask(self, path: str, body: object = None, login: str | None = None) -> Any:
-        """What Prefect's API answers."""
-        login = self.values["PREFECT_API_AUTH_STRING"] if login is None else login
-        headers = {
-            "Authorization": f"Basic {base64.b64encode(login.encode()).decode()}",
-            "Content-Type": "application/json",
-        }
-        content = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.values['PREFECT_API_URL']}/{path}", content, headers)
-        with urllib.request.urlopen(request, timeout=30) as response:
-            return json.loads(response.read() or b"null")
-
-    def bucket(self) -> tuple[Any, str]:
-        """A client with the worker's own user, and its bucket."""
-        found = self.values
-        client = s3.s3_client(
-            found["LARDER_S3_ENDPOINT_URL"],
-            found["LARDER_S3_ACCESS_KEY_ID"],
-            found["LARDER_S3_SECRET_ACCESS_KEY"],
-        )
-        return client, found["LARDER_BUCKET"]
-
-    def results(self, recipe: Path) -> set[str]:
-        """The results of a recipe's product that are in the bucket."""
-        client, bucket = self.bucket()
-        found: set[str] = set()
-        for prefix in (f"results/{recipe.stem}/", f"results/_inputs/{recipe.stem}_in/"):
-            listed = client.list_objects_v2(Bucket=bucket, Prefix=prefix)
-            found |= {f"s3://{bucket}/{item['Key']}" for item in listed.get("Contents", ())}
-        return found
-
-    def run_of(self, recipe: Path) -> dict[str, Any]:
-        """The newest flow run of a recipe's product."""
-        asked = {"flow_runs": {"name": {"any_": [recipe.stem]}}, "sort": "EXPECTED_START_TIME_DESC"}
-        runs = self.ask("flow_runs/filter", asked)
-        return dict(runs[0]) if runs else {}
-
-    def ended_run_of(self, recipe: Path) -> dict[str, Any]:
-        """The same, if it has ended."""
-        run = self.run_of(recipe)
-        return run if run.get("state_type") in ENDED else {}
-
-
-def until(said: str, happens: Callable[[], Any], seconds: float = END_SECONDS) -> Any:
-    """Wait until something happens; what it gave."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if found := happens():
-                return found
-        except OSError:
-            pass
-        assert time.monotonic() < deadline, f"{said}: not within {seconds} s"
-        time.sleep(1)
-
-
-def outcomes(answer: dict[str, Any]) -> dict[str, str]:
-    return {stage["stage"]: stage["outcome"] for stage in answer["stages"]}
-
-
-@pytest.fixture(scope="module")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployed]:
-    """The stack of a copy of this checkout, started once."""
-    folder = tmp_path_factory.mktemp("docker")
-    checkout = folder / "checkout"
-    left_out = shutil.ignore_patterns(".git", ".venv", ".larder", ".env", "*_cache", "__pycache__")
-    shutil.copytree(CHECKOUT, checkout, ignore=left_out)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LARDER_", "PREFECT_"))}
-    ports = dict(
-        zip(("LARDER_PREFECT_PORT", "LARDER_S3_PORT", "LARDER_CONSOLE_PORT"), free_ports(3), strict=True)
-    )
-    one = Deployed(
-        checkout,
-        folder / "home",
-        {
-            **kept,
-            **{name: str(port) for name, port in ports.items()},
-            "PYTHONPATH": str(checkout),
-            "LARDER_HOME": str(folder / "home"),
-            "LARDER_PROJECT": f"larder-test-{uuid4().hex[:6]}",
-            "LARDER_WORKER_IMAGE": "larder-worker-test",
-        },
-    )
-    started = one.setup("--docker")
-    try:
-        assert started.returncode == 0, started.stdout + started.stderr
-        yield one
-    finally:
-        ended = one.setup("down", "--volumes")
-        assert ended.returncode == 0, ended.stderr
-        assert not one.run("docker", "compose", "ps", "--all", "--quiet").stdout
 
 
 def test_starting_again_finds_all_of_it_there(deployed: Deployed) -> None:
@@ -398,15 +224,27 @@ def test_containers_hold_no_secret_that_they_need_not_know(deployed: Deployed) -
     secrets = dict(
         line.split("=", 1)
         for line in (deployed.checkout / ".env").read_text().splitlines()
-        if any(word in line for word in ("PASSWORD", "SECRET", "LOGIN"))
+        if any(word in line for word in ("PASSWORD", "SECRET", "LOGIN", "TOKEN"))
     )
     assert len(secrets) >= 6
     knowing = {
-        "LARDER_API_LOGIN": {"prefect-server", "prefect-services", "migrate", "register", "worker"},
+        "LARDER_API_LOGIN": {
+            *("prefect-server", "prefect-services", "migrate", "register", "worker"),
+            *("prefect-exporter", "prometheus"),
+        },
         "LARDER_POSTGRES_PASSWORD": {"postgres", "prefect-server", "prefect-services", "migrate"},
         "LARDER_REDIS_PASSWORD": {"redis", "prefect-server", "prefect-services", "migrate"},
         "LARDER_LEASES_PASSWORD": {"redis", "worker"},
         "LARDER_MINIO_ROOT_PASSWORD": {"minio", "store"},
+        "LARDER_MONITOR_PASSWORD": {
+            "redis",
+            "store",
+            "redis-exporter",
+            "postgres-monitor",
+            "postgres-exporter",
+        },
+        "LARDER_MONITOR_STORE_TOKEN": {"prometheus"},
+        "LARDER_GRAFANA_PASSWORD": {"grafana"},
         "LARDER_S3_SECRET_ACCESS_KEY": {"store", "register"},
     }
     ids = deployed.compose("ps", "--all", "--format", "{{.Service}} {{.ID}}").split()
