@@ -121,7 +121,7 @@ def test_the_dashboards_queries_are_answered(monitored: Deployed) -> None:
     for title, query in queries:
         filled = query.replace("$__rate_interval", RANGE).replace("$__range", RANGE)
         assert "$" not in filled
-        assert asked(monitored, filled), f"{title}: {query}"
+        until(f"{title}: {query}", lambda asked_for=filled: asked(monitored, asked_for))
 
 
 def test_an_alert_reaches_the_webhook(monitored: Deployed) -> None:
