@@ -71,15 +71,17 @@ def _down(home: Home, arguments: Arguments) -> int:
         print(f"Nothing to end: there is no {home.folder}.")
         return 0
     with home.alone():
-        ended = []
+        ended: list[str] = []
+        data = [str(home.folder)]
         if _may_have_containers(home, arguments):
-            ended += docker.stop(home, volumes=arguments.volumes)
+            ended, volumes = docker.stop(home, volumes=arguments.volumes)
+            data += [f"Docker's volume {name}" for name in volumes]
         if home.mode in {None, LOCAL}:
             ended += local.stop(home)
         if arguments.volumes:
             home.erase()
     print(f"Ended: {', '.join(ended)}." if ended else "Nothing was running.")
-    print(f"The data in {home.folder} is {'removed' if arguments.volumes else 'kept'}.")
+    print(f"The data in {', '.join(data)} is {'removed' if arguments.volumes else 'kept'}.")
     return 0
 
 
@@ -105,7 +107,7 @@ def _started(home: Home, arguments: Arguments) -> Stack | Containers:
         mode = _mode(home, arguments)
         home.set_mode(mode)
         stack: Stack | Containers = docker.start(home) if mode == DOCKER else local.start(home)
-    print(f"ready        after {time.monotonic() - began:.1f} s")
+    print(f"ready        after {time.monotonic() - began:.1f} s", flush=True)
     return stack
 
 
@@ -138,7 +140,7 @@ def _show(stack: Stack | Containers) -> None:
     if grafana_url:
         print(f"Grafana      {grafana_url}   (larder, LARDER_GRAFANA_PASSWORD of {secret_file.DOTENV})")
     found = stack.environment
-    print(f"S3           {found['LARDER_S3_ENDPOINT_URL']}   bucket {found['LARDER_BUCKET']}")
+    print(f"S3           {found.get('LARDER_S3_ENDPOINT_URL', 'AWS')}   bucket {found['LARDER_BUCKET']}")
     print(f"In a shell   . '{env}'")
 
 

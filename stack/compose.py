@@ -128,9 +128,9 @@ def containers() -> list[Container]:
     return [_container(json.loads(line)) for line in lines if line.strip()]
 
 
-def services() -> set[str]:
+def services() -> frozenset[str]:
     """The services that are to be there, with the profiles that are on."""
-    return set(ask("config", "--services").split())
+    return frozenset(ask("config", "--services").split())
 
 
 def last_words(service: str, lines: int = 15) -> str:

@@ -32,6 +32,8 @@ class Containers:
 
     home: Home
     secrets: dict[str, str]
+    services: frozenset[str]
+    """Those that are to be there: with another S3 than our own, no `minio`; with the profile, `grafana`."""
 
     @property
     def ui_url(self) -> str:
@@ -44,14 +46,28 @@ class Containers:
         return f"{self.ui_url}/api"
 
     @property
-    def console_url(self) -> str:
-        """The object browser."""
+    def has_store(self) -> bool:
+        """Whether the store is among the containers."""
+        return "minio" in self.services
+
+    @property
+    def s3_url(self) -> str | None:
+        """Where the store answers; None for AWS."""
+        if self.has_store:
+            return f"http://{HOST}:{port(self.secrets, 'LARDER_S3_PORT')}"
+        return self.secrets.get("LARDER_S3_ENDPOINT_URL")
+
+    @property
+    def console_url(self) -> str | None:
+        """The object browser, where the store is ours."""
+        if not self.has_store:
+            return None
         return f"http://{HOST}:{port(self.secrets, 'LARDER_CONSOLE_PORT')}"
 
     @property
     def grafana_url(self) -> str | None:
         """The dashboard, where the profile `monitoring` is on."""
-        if "grafana" not in compose.services():
+        if "grafana" not in self.services:
             return None
         return f"http://{HOST}:{port(self.secrets, 'LARDER_GRAFANA_PORT')}"
 
@@ -63,21 +79,26 @@ class Containers:
     @property
     def environment(self) -> dict[str, str]:
         """What `$LARDER_HOME/env` says."""
-        return {
+        object_url = self.secrets.get("LARDER_OBJECT_URL")
+        if self.console_url:
+            object_url = f"{self.console_url}/browser/{{bucket}}/{{name}}"
+        given = {
             "LARDER_HOME": str(self.home.folder),
-            "LARDER_S3_ENDPOINT_URL": f"http://{HOST}:{port(self.secrets, 'LARDER_S3_PORT')}",
+            "LARDER_S3_ENDPOINT_URL": self.s3_url,
             "LARDER_S3_ACCESS_KEY_ID": self.secrets["LARDER_S3_ACCESS_KEY_ID"],
             "LARDER_S3_SECRET_ACCESS_KEY": self.secrets["LARDER_S3_SECRET_ACCESS_KEY"],
             "LARDER_BUCKET": self.secrets["LARDER_BUCKET"],
-            "LARDER_OBJECT_URL": f"{self.console_url}/browser/{{bucket}}/{{name}}",
+            "LARDER_OBJECT_URL": object_url,
             "PREFECT_API_URL": self.api_url,
             "PREFECT_API_AUTH_STRING": self.secrets["LARDER_API_LOGIN"],
         }
+        return {name: value for name, value in given.items() if value}
 
     @property
     def version(self) -> str:
         """Of the code and settings from which everything on the server is to be made."""
-        inside = settings().model_copy(update={"s3_endpoint_url": STORE_IN_NETWORK})
+        endpoint = STORE_IN_NETWORK if self.has_store else self.s3_url
+        inside = settings().model_copy(update={"s3_endpoint_url": endpoint})
         return registration.version(inside, IN_IMAGE)
 
 
@@ -88,10 +109,10 @@ def start(home: Home) -> Containers:
         SetupError: a step failed; says which, and where its log is.
     """
     compose.require_engine()
-    _require_own_project()
     secrets = _secrets()
-    stack = Containers(home, secrets)
-    _require_free_ports(secrets)
+    _require_own_project()
+    stack = Containers(home, secrets, compose.services())
+    _require_free_ports(stack)
     home.write_environment(stack.environment)
     stack.log.parent.mkdir(parents=True, exist_ok=True)
     stack.log.unlink(missing_ok=True)
@@ -107,21 +128,27 @@ def start(home: Home) -> Containers:
 
 
 def existing(home: Home) -> Containers:
-    """The stack as it was started last, to be looked at."""
-    return Containers(home, secret_file.read())
+    """The stack as it was started last, to be looked at.
+
+    Raises:
+        SetupError: it was never wholly started.
+    """
+    if lacking := secret_file.lacking():
+        raise SetupError(f"{secret_file.DOTENV} lacks {', '.join(lacking)}: run ./setup.sh --docker.")
+    return Containers(home, secret_file.read(), compose.services())
 
 
-def stop(home: Home, *, volumes: bool) -> list[str]:
-    """Removes the containers, with `volumes` the data too; names the services that there were."""
+def stop(home: Home, *, volumes: bool) -> tuple[list[str], list[str]]:
+    """Removes the containers, with `volumes` the data too; names the services and volumes that there were."""
     compose.require_engine()
+    secret_file.complete()
     _require_own_project()
-    if not secret_file.read():
-        secret_file.complete()
     there = sorted({container.service for container in compose.containers()})
+    data = compose.volumes()
     log = home.folder / "log" / "compose.log"
     compose.tell(log, *compose.EVERYTHING, "down", "--remove-orphans", *(["--volumes"] if volumes else []))
     home.set_mode(None)
-    return there
+    return there, data
 
 
 def port(secrets: dict[str, str], setting: str) -> int:
@@ -130,23 +157,20 @@ def port(secrets: dict[str, str], setting: str) -> int:
 
 
 def _secrets() -> dict[str, str]:
-    before = secret_file.read()
-    if "LARDER_POSTGRES_PASSWORD" not in before:
-        secrets = secret_file.complete()
-        if left := compose.volumes():
-            secret_file.DOTENV.unlink()
-            raise SetupError(
-                f"The passwords in {secret_file.DOTENV} are gone, and the volumes {', '.join(left)} still "
-                "have the old ones. Put the file back; or give this data up with ./setup.sh --docker down "
-                "--volumes."
-            )
-        return secrets
-    return secret_file.complete()
+    is_new = "LARDER_POSTGRES_PASSWORD" in secret_file.lacking()
+    before = secret_file.content()
+    secrets = secret_file.complete()
+    if is_new and (left := compose.volumes()):
+        secret_file.restore(before)
+        raise SetupError(
+            f"The passwords in {secret_file.DOTENV} are gone, and the volumes {', '.join(left)} still "
+            "have the old ones. Put the file back; or give this data up with ./setup.sh --docker down "
+            "--volumes."
+        )
+    return secrets
 
 
 def _require_own_project() -> None:
-    if not secret_file.read():
-        return
     owner = compose.owner()
     if owner not in {None, CHECKOUT}:
         raise SetupError(
@@ -155,12 +179,11 @@ def _require_own_project() -> None:
         )
 
 
-def _require_free_ports(secrets: dict[str, str]) -> None:
+def _require_free_ports(stack: Containers) -> None:
     own = {number for container in compose.containers() for number in container.ports}
-    wanted = compose.services()
     for setting, (service, _) in PORTS.items():
-        number = port(secrets, setting)
-        if number in own or service not in wanted:
+        number = port(stack.secrets, setting)
+        if number in own or service not in stack.services:
             continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -115,7 +115,11 @@ def checks(stack: Stack | Containers) -> list[Check]:
     """What must hold for a stack of this kind."""
     probe = Probe(stack)
     first = _of_containers(stack) if isinstance(stack, Containers) else _of_processes(stack)
-    last = [Check("monitoring", _monitoring)] if isinstance(stack, Containers) and _is_monitored() else []
+    last = (
+        [Check("monitoring", partial(_monitoring, stack))]
+        if isinstance(stack, Containers) and _is_monitored()
+        else []
+    )
     return [
         *first,
         Check("server", partial(_server, stack)),
@@ -178,7 +182,7 @@ class Probe:
             raise Unwell(
                 f"{found['name']} reads, lists or deletes something else than was written", "look at it"
             )
-        if isinstance(self.stack, Containers) and not found["confined"]:
+        if isinstance(self.stack, Containers) and self.stack.has_store and not found["confined"]:
             raise Unwell(
                 "the worker's user can look into other buckets", f"{AGAIN}, which sets its policy anew"
             )
@@ -256,7 +260,7 @@ def _is_monitored() -> bool:
     return MONITORED_BY in {container.service for container in compose.containers()} | compose.services()
 
 
-def _monitoring() -> str:
+def _monitoring(stack: Containers) -> str:
     query = ("promtool", "query", "instant", "-o", "json", "http://127.0.0.1:9090", "up")
     try:
         found = json.loads(compose.ask("exec", "-T", MONITORED_BY, *query))
@@ -264,7 +268,8 @@ def _monitoring() -> str:
         raise Unwell(f"Prometheus does not answer ({str(error).strip()[-200:]})", MONITOR_AGAIN) from error
     up = {(one["metric"]["job"], one["metric"]["instance"]): one["value"][1] == "1" for one in found}
     down = sorted(f"{job} at {instance}" for (job, instance), works in up.items() if not works)
-    down += sorted(MONITORED - {job for job, _ in up})
+    wanted = MONITORED if stack.has_store else MONITORED - {"minio"}
+    down += sorted(wanted - {job for job, _ in up})
     if down:
         raise Unwell(
             f"no metrics come from {', '.join(down)}",
@@ -357,7 +362,7 @@ def _clocks(stack: Stack | Containers, probe: Probe) -> str:
     apart = {"the worker": probe.seconds_apart}
     for name, url in (
         ("Prefect's server", stack.ui_url),
-        ("the store", stack.environment["LARDER_S3_ENDPOINT_URL"]),
+        ("the store", stack.environment.get("LARDER_S3_ENDPOINT_URL", "https://s3.amazonaws.com")),
     ):
         apart[name] = _apart(url)
     if wrong := {name: seconds for name, seconds in apart.items() if seconds > CLOCK_SECONDS}:

@@ -55,7 +55,7 @@ MADE: Mapping[str, Made] = {
 KEPT = (
     *("LARDER_PROJECT", "LARDER_PREFECT_PORT", "LARDER_S3_PORT", "LARDER_CONSOLE_PORT"),
     *("LARDER_GRAFANA_PORT", "LARDER_WORKER_MEMORY", "LARDER_CATALOG_URL", "LARDER_TIMEZONE"),
-    *("LARDER_ALERT_WEBHOOK", "COMPOSE_PROFILES"),
+    *("LARDER_ALERT_WEBHOOK", "COMPOSE_PROFILES", "COMPOSE_FILE"),
 )
 """Given in the environment of setup, these are written down for the next time."""
 
@@ -65,19 +65,36 @@ def read() -> dict[str, str]:
     return {name: value for name, value in dotenv_values(DOTENV, interpolate=False).items() if value}
 
 
+def lacking() -> list[str]:
+    """What `complete` would make."""
+    return [name for name in MADE if name not in read()]
+
+
+def content() -> bytes | None:
+    """The whole file, None where it is not there."""
+    return DOTENV.read_bytes() if DOTENV.exists() else None
+
+
+def restore(before: bytes | None) -> None:
+    """The file as `content` found it."""
+    if before is None:
+        DOTENV.unlink(missing_ok=True)
+    else:
+        _write(DOTENV, before)
+
+
 def complete() -> dict[str, str]:
     """Puts in what is missing, leaves alone what is there; what the file then says."""
     before = read()
     made: dict[str, str] = {}
-    for name, make in MADE.items():
-        if name not in before:
-            made[name] = make({**before, **made})
+    for name in lacking():
+        made[name] = MADE[name]({**before, **made})
     given = {name: os.environ[name] for name in KEPT if os.environ.get(name)}
     changed = {name: value for name, value in given.items() if before.get(name) != value}
     if made or changed or not DOTENV.exists():
         kept = [line for line in _lines(DOTENV) if line.partition("=")[0].strip() not in changed]
         added = [f"{name}={value}\n" for name, value in {**made, **changed}.items()]
-        _write(DOTENV, "".join([*(kept or [HEAD]), *added]))
+        _write(DOTENV, "".join([*(kept or [HEAD]), *added]).encode())
     DOTENV.chmod(0o600)
     return read()
 
@@ -89,10 +106,10 @@ def _lines(file: Path) -> list[str]:
         return []
 
 
-def _write(file: Path, text: str) -> None:
+def _write(file: Path, data: bytes) -> None:
     new = file.with_name(file.name + ".new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as output:
-        output.write(text)
+    with os.fdopen(descriptor, "wb") as output:
+        output.write(data)
     new.replace(file)

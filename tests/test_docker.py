@@ -290,10 +290,13 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(deployed: Deployed
 
 def test_lost_passwords_are_not_replaced_over_data_that_has_the_old_ones(deployed: Deployed) -> None:
     file = deployed.checkout / ".env"
-    content = file.read_bytes()
-    file.unlink()
+    content, left = file.read_bytes(), b"LARDER_WORKER_MEMORY=3g\n"
+    file.write_bytes(left)
     try:
         done = deployed.setup()
+        assert file.read_bytes() == left
+        file.unlink()
+        assert deployed.setup().returncode == 1
         assert not file.exists()
     finally:
         file.write_bytes(content)
@@ -313,3 +316,18 @@ def test_the_deployment_has_its_paused_schedules_and_typed_parameters(deployed: 
     shape = found["parameter_openapi_schema"]["properties"]
     assert {"recipe", "force", "fail_at"} <= set(shape)
     assert found["parameters"]["recipe"]["product"] == "bpl_libraries"
+
+
+def test_with_another_s3_no_minio_is_started(deployed: Deployed) -> None:
+    files = ("--file", "docker-compose.yml", "--file", "docker-compose.s3.yml")
+    configured = json.loads(deployed.compose(*files, "--profile", "monitoring", "config", "--format", "json"))
+    assert not {"minio", "minio-volume", "store"} & set(configured["services"])
+    assert set(configured["services"]["register"]["depends_on"]) == {"prefect-server"}
+    assert not configured["services"]["prometheus"]["environment"]["STORE_TOKEN"]
+    done = deployed.run("docker", "compose", *files, "config", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_the_compose_file_is_clean(deployed: Deployed) -> None:
+    done = deployed.run("docker", "compose", "--profile", "*", "config", "--quiet")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
