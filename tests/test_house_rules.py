@@ -106,7 +106,10 @@ def test_the_code_has_no_comments_but_a_few_reasons() -> None:
         for token in tokenize.generate_tokens(io.StringIO(file.read_text()).readline)
         if token.type == tokenize.COMMENT and not REMARKS.match(token.string)
     ]
-    others = ("setup.sh", ".ci/run", "recipe.yml", "prefect.yaml", "pyproject.toml")
+    others = (
+        *("setup.sh", ".ci/run", "recipe.yml", "prefect.yaml", "pyproject.toml", "worker.Dockerfile"),
+        *("docker-compose.yml", "docker-compose.s3.yml", "monitoring/prometheus.yml", "monitoring/rules.yml"),
+    )
     for name in others:
         for number, line in enumerate((CHECKOUT / name).read_text().splitlines(), 1):
             if re.match(r"\s*#", line) and not REMARKS.match(line.strip()):
@@ -126,6 +129,14 @@ def test_packages_have_empty_init_files() -> None:
 def test_the_code_is_clean(words: tuple[str, ...]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", *words], check=False, cwd=CHECKOUT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_dockerfile_is_clean() -> None:
+    hadolint = Path(sys.executable).with_name("hadolint")
+    done = subprocess.run(
+        [hadolint, "worker.Dockerfile"], check=False, cwd=CHECKOUT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
