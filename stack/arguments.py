@@ -14,7 +14,9 @@ usage: ./setup.sh [--docker | --local]      start the stack, create the blocks, 
        ./setup.sh doctor                    check everything that is running
        ./setup.sh down [--volumes]          end what was started; --volumes removes its data too
 
-Flags may stand anywhere (after test they are pytest's). LARDER_HOME says where the local stack lives
+--docker: in containers, which is meant where neither flag is given and a Docker engine answers.
+--local: as processes of this machine. The last start's mode holds until down.
+Flags may stand anywhere (after test they are pytest's). LARDER_HOME says where the stack keeps its files
 (.larder in the checkout)."""
 
 
