@@ -60,6 +60,14 @@ def s3_client(
     return session.client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
 
 
+def fsspec_options(
+    endpoint_url: str | None, key: str | None, secret: str, region: str | None
+) -> dict[str, Any]:
+    """How s3fs reaches the same store."""
+    where = {"endpoint_url": endpoint_url, "region_name": region}
+    return {"key": key, "secret": secret, "client_kwargs": where}
+
+
 def ensure_bucket(client: Any, bucket: str) -> bool:
     """Creates the bucket where it is not there; whether it did."""
     try:

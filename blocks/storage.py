@@ -88,14 +88,12 @@ def open_store(block: S3Bucket, answer_seconds: float = s3.ANSWER_SECONDS) -> St
     """The block's bucket with our verbs."""
     credentials = block.credentials
     user, password = (getattr(credentials, name) for name in _key_fields(credentials))
-    reached = {
-        "key": user,
-        "secret": password.get_secret_value(),
-        "client_kwargs": {
-            "endpoint_url": credentials.aws_client_parameters.endpoint_url,
-            "region_name": credentials.region_name,
-        },
-    }
+    reached = s3.fsspec_options(
+        credentials.aws_client_parameters.endpoint_url,
+        user,
+        password.get_secret_value(),
+        credentials.region_name,
+    )
     return Store(connection(block, answer_seconds), block.bucket_name, fsspec=reached)
 
 

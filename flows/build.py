@@ -6,25 +6,28 @@ runs it with no server and no worker, only the store; `larder build` is for ever
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prefect import task, unmapped
+from prefect.futures import PrefectFuture
 from prefect.utilities.annotations import quote
 
 from flows import definitions, keys
 from flows.lifecycle.exports import Package
+from flows.lifecycle.model import in_order
 from flows.lifecycle.sources import Catalog
 from flows.lifecycle.tables import Table
 from flows.options import Stage, forced
 from flows.publish import Published, Releases
 from flows.publish import publish as publish_package
-from flows.recipe import Lock, Recipe, is_floating
+from flows.recipe import Lock, Model, Recipe, is_floating
 from flows.run import Run, current_run
 from flows.shown import gather_shown, show
-from flows.stage import StageFailed, pipeline, stage
+from flows.stage import StageFailed, gather, pipeline, stage
 
 plan, simulated_plan = stage(definitions.PLAN), stage(definitions.SIMULATED_PLAN)
 load, simulated_load = stage(definitions.LOAD), stage(definitions.SIMULATED_LOAD)
+model = stage(definitions.MODEL)
 assemble, simulated_assemble = stage(definitions.BUILD), stage(definitions.SIMULATED_BUILD)
 package, simulated_package = stage(definitions.PACKAGE), stage(definitions.SIMULATED_PACKAGE)
 
@@ -67,16 +70,27 @@ def real(lock: Lock) -> Package:
         catalog=unmapped(quote(catalog_of(current_run()))),
         label=[entry.name for entry in lock.inputs],
     )
+    inputs = named(lock, gather_shown(tables))
     built = assemble(
         lock.version,
         {**lock.env, **lock.build.env},
         lock.build.connector_args,
-        inputs=named(lock, gather_shown(tables)),
+        inputs=inputs,
+        models=modelled(lock.build.models, inputs),
     )
     files: Package = package(
         lock.name, lock.product, lock.version, lock.exports, lock.source_versions, built.tables
     )
     return files
+
+
+def modelled(models: Mapping[str, Model], inputs: Mapping[str, Table]) -> dict[str, Table]:
+    """The tables of all models, each made as soon as those are there that it reads."""
+    made: dict[str, PrefectFuture[Table]] = {}
+    for name, reads in in_order(models, tuple(inputs)).items():
+        tables = {table: made[table] if table in made else inputs[table] for table in reads}
+        made[name] = model.submit(name, models[name], tables, label=name)
+    return dict(zip(made, gather(list(made.values())), strict=True))
 
 
 def simulated(lock: Lock) -> Package:
@@ -126,8 +140,7 @@ def named(lock: Lock, tables: list[Table]) -> dict[str, Table]:
 
 def catalog_of(run: Run) -> Catalog:
     """The catalog that the settings name; one on S3 is read with the keys of our own store."""
-    url = run.settings.catalog_url
-    return Catalog(url, run.store.fsspec if url.startswith("s3://") else {})
+    return Catalog.at(run.settings.catalog_url, run.store.fsspec)
 
 
 if __name__ == "__main__":

@@ -6,14 +6,18 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
+from zoneinfo import ZoneInfo
 
 from blocks import s3
 from blocks.settings import CHECKOUT, SettingsError, home_folder, settings, stack_environment
 from blocks.store import Store, StoreError
 from flows import report
 from flows.lifecycle.checks import check_real
+from flows.lifecycle.sources import Catalog, CatalogUnreachable
 from flows.options import forced, stage_named
 from flows.publish import published_lock
 from flows.recipe import Problem, Recipe, RecipeError, is_plain_name, real, simulated
@@ -22,6 +26,7 @@ from flows.server import ServerMissing
 
 EXIT_CODES = {"completed": 0, "failed": 1, "refused": 2}
 INTERRUPTED = 130
+START_SECONDS = 10
 QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
 """Prefect's own lines go to its UI; what a person needs, the command prints."""
 
@@ -43,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, value in {**QUIET, **stack_environment()}.items():
         os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if arguments is None else arguments)
-    return _doctor(words) if words[:1] == ["doctor"] else _build(words, alone=False)
+    commands = {"doctor": _doctor, "explain": _explain}
+    run = commands.get(words[0] if words else "", partial(_build, alone=False))
+    return run(words)
 
 
 def build_alone(arguments: Sequence[str]) -> int:
@@ -70,6 +77,30 @@ def _build(words: list[str], *, alone: bool) -> int:
     return EXIT_CODES[answer["state"]]
 
 
+def _explain(words: list[str]) -> int:
+    from flows.explain import Explainer
+
+    _say_warnings()
+    try:
+        asked = _parser(alone=False).parse_args(_with_locked(words))
+        now, store = settings(), _store()
+        day = datetime.now(ZoneInfo(now.timezone)).date()
+        catalog = Catalog.at(now.catalog_url, store.fsspec)
+        store.patient(START_SECONDS).check()
+        forecasts = Explainer(_recipe(asked), store, catalog, day).forecasts()
+    except (RecipeError, SettingsError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_CODES["refused"]
+    except (StoreError, CatalogUnreachable, s3.StoreNotConfiguredError) as error:
+        print(error, file=sys.stderr)
+        return EXIT_CODES["failed"]
+    if asked.json:
+        print(json.dumps([forecast.document for forecast in forecasts], indent=2))
+    else:
+        report.say_forecasts(forecasts, sys.stdout)
+    return 0
+
+
 def _doctor(words: list[str]) -> int:
     from stack import doctor
     from stack.home import Home
@@ -92,7 +123,7 @@ def _say_warnings() -> None:
 
 
 def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:
-    asked = _parser(alone).parse_args(["--locked=" if word == "--locked" else word for word in words])
+    asked = _parser(alone).parse_args(_with_locked(words))
     forced(asked.force)
     options = {
         "recipe": _recipe(asked),
@@ -112,6 +143,10 @@ def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:
     return run_here(options, out)
 
 
+def _with_locked(words: list[str]) -> list[str]:
+    return ["--locked=" if word == "--locked" else word for word in words]
+
+
 def _parser(alone: bool) -> Parser:
     parser = Parser("python -m flows" if alone else "larder", description="Versioned datasets from recipes.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -121,23 +156,20 @@ def _parser(alone: bool) -> Parser:
         description="Build a recipe and publish its package, executing only what was not finished before.",
         epilog="Exit code: 0 completed, 1 failed, 2 refused (fix the recipe or the command).",
     )
-    build.add_argument(
-        "recipe", nargs="?", metavar="RECIPE", help="default: ./recipe.yml, else the shipped one"
-    )
-    kind = build.add_mutually_exclusive_group()
-    kind.add_argument("--simulate", action="store_true", help="make the data up")
-    kind.add_argument("--real", action="store_true", help="build real data, even if the recipe is simulated")
-    build.add_argument(
-        "--locked", metavar="VERSION", help="the lock of a published version, or of the newest"
-    )
+    _add_recipe(build)
     build.add_argument(
         "--force", action="append", default=[], metavar="STAGE[:NAME]", help="execute it, even if finished"
     )
     build.add_argument("--fail-at", metavar="STAGE", help="let the first attempt fail there")
-    build.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="for the recipe")
-    build.add_argument("--json", action="store_true", help="one JSON document on stdout")
     if not alone:
         build.add_argument("--on-worker", action="store_true", help="build through the deployment")
+        explain = commands.add_parser(
+            "explain",
+            help="say what a build would run, what it would reuse, and why",
+            description="Say what a build would run, what it would reuse, and why. Changes nothing.",
+            epilog="Exit code: 0, 1 if the store or the catalog does not answer, 2 refused.",
+        )
+        _add_recipe(explain)
         examine = commands.add_parser(
             "doctor",
             help="check that everything works",
@@ -146,6 +178,20 @@ def _parser(alone: bool) -> Parser:
         )
         examine.add_argument("--json", action="store_true", help="one JSON document on stdout")
     return parser
+
+
+def _add_recipe(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "recipe", nargs="?", metavar="RECIPE", help="default: ./recipe.yml, else the shipped one"
+    )
+    kind = command.add_mutually_exclusive_group()
+    kind.add_argument("--simulate", action="store_true", help="make the data up")
+    kind.add_argument("--real", action="store_true", help="build real data, even if the recipe is simulated")
+    command.add_argument(
+        "--locked", metavar="VERSION", help="the lock of a published version, or of the newest"
+    )
+    command.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="for the recipe")
+    command.add_argument("--json", action="store_true", help="one JSON document on stdout")
 
 
 def _recipe(asked: argparse.Namespace) -> Recipe:
@@ -184,7 +230,10 @@ def _version(given: str) -> str | None:
 
 def _store() -> Store:
     now = settings()
-    return Store(s3.client(now), now.bucket_name).patient(now.store_seconds)
+    client = s3.client(now)
+    secret = now.s3_secret_access_key.get_secret_value() if now.s3_secret_access_key else ""
+    reached = s3.fsspec_options(now.s3_endpoint_url, now.s3_access_key_id, secret, client.meta.region_name)
+    return Store(client, now.bucket_name, fsspec=reached).patient(now.store_seconds)
 
 
 def _is_docker() -> bool:

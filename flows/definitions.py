@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar, get_type_hints
 
 from flows.artifacts import Output
-from flows.lifecycle import build, load, package, plan, simulate
+from flows.lifecycle import build, load, model, package, plan, simulate
 from flows.lifecycle.sources import CatalogUnreachable
 
 Returned_co = TypeVar("Returned_co", bound=Output, covariant=True)
@@ -84,6 +84,9 @@ LOAD = Definition(
     libraries=("duckdb",),
     retries=2,
     retry_on=(CatalogUnreachable, ConnectionError, TimeoutError),
+)
+MODEL = Definition(
+    stage="model", function=model.model, labelled=True, label_in_key=True, libraries=("duckdb",)
 )
 BUILD = Definition(stage="build", function=build.build)
 PACKAGE = Definition(stage="package", function=package.package, libraries=("duckdb",))

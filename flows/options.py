@@ -12,6 +12,7 @@ class Stage(StrEnum):
 
     PLAN = "plan"
     LOAD = "load"
+    MODEL = "model"
     BUILD = "build"
     PACKAGE = "package"
 

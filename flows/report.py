@@ -1,9 +1,11 @@
 """What a run came to: one JSON document for programs, one Markdown page for people."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TextIO
 from urllib.parse import quote
 
+from flows.explain import Forecast, Will
 from flows.publish import Published, Publishing
 from flows.recipe import Lock, RecipeError
 from flows.run import Outcome, Run, Step
@@ -98,6 +100,17 @@ def say_end(answer: Mapping[str, Any], out: TextIO, errors: TextIO) -> None:
     if package["publish"] == Publishing.KEPT:
         print("A real build published this version; a simulated one does not replace it.", file=out)
     print(f"Package: {package['uri']}", file=out)
+
+
+def say_forecasts(forecasts: Sequence[Forecast], out: TextIO) -> None:
+    """A line about each stage, and how many would run."""
+    width = max(len(forecast.title) for forecast in forecasts)
+    for forecast in forecasts:
+        print(f"{forecast.title:<{width}}  {forecast.will:<7}  {forecast.reason}", file=out)
+    times = Counter(forecast.will for forecast in forecasts)
+    said = f"{times[Will.RUN]} would run, {times[Will.REUSE]} would be reused"
+    unknown = f", {times[Will.UNKNOWN]} depend on what comes out" if times[Will.UNKNOWN] else ""
+    print(f"{said}{unknown}.", file=out)
 
 
 def _stage(step: Step) -> dict[str, Any]:

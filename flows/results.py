@@ -331,6 +331,12 @@ def reason(store: Store, question: Question) -> str:
     return "never built"
 
 
+def damage(store: Store, damaged: Damaged) -> str:
+    """Which object is not whole, and what was found."""
+    kind = "result" if damaged.uri.startswith(store.uri("results/")) else "artifact"
+    return f"{kind} {damaged.uri.removeprefix(store.uri(''))}: {damaged.found}"
+
+
 def _differences(older: Result, question: Question) -> list[str]:
     before_modules, modules = older.fingerprint.modules, question.fingerprint.modules
     changed = [

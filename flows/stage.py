@@ -253,6 +253,7 @@ def gather(futures: list[PrefectFuture[Any]]) -> list[Any]:
             values.append(future.result())
         except Exception as error:  # noqa: BLE001
             errors.append(error)
+    errors.sort(key=lambda error: not isinstance(error, StageFailed))
     if len(errors) > 1:
         others = ", ".join(
             error.label or error.stage for error in errors[1:] if isinstance(error, StageFailed)
@@ -350,7 +351,7 @@ def _reuse_or_execute(
         outcome = Outcome.HEALED if moved else outcome
         reason = moved or results.reason(store, question)
     except Damaged as damage:
-        outcome, reason = Outcome.HEALED, _damage(store, damage)
+        outcome, reason = Outcome.HEALED, results.damage(store, damage)
         if damage.uri == store.uri(question.object_name):
             results.set_aside(store, question.object_name)
     run.note(Step(stage, question.label, question.key, reason=reason))
@@ -406,11 +407,6 @@ def _step(  # noqa: PLR0913, PLR0917
         saved=found.result.made.seconds if reused else None,
         stored=sum(artifact.bytes for artifact in own),
     )
-
-
-def _damage(store: Store, damage: Damaged) -> str:
-    kind = "result" if damage.uri.startswith(store.uri("results/")) else "artifact"
-    return f"{kind} {damage.uri.removeprefix(store.uri(''))}: {damage.found}"
 
 
 def _log(step: Step) -> None:

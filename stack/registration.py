@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from stack.steps import SetupError
 RECIPE = CHECKOUT / "recipe.yml"
 DEPLOYMENTS = ("build/build", "probe/probe")
 CREDENTIALS_REFERENCE = "minio-credentials/larder-store"
+BUSY, ATTEMPTS = 503, 5
+"""Prefect's server says so where its SQLite is locked by another request, and how often it is asked."""
 CRASH_AUTOMATION = "larder: runs without a heartbeat have crashed"
 
 
@@ -109,13 +112,17 @@ def ask(
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     request = urllib.request.Request(url, content, headers, method=method)  # noqa: S310
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=30) as response:
-            return json.loads(response.read() or b"null")
-    except urllib.error.HTTPError as error:
-        if error.code == 404:
-            return None
-        raise
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            with opener.open(request, timeout=30) as response:
+                return json.loads(response.read() or b"null")
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return None
+            if error.code != BUSY or not left:
+                raise
+            time.sleep(1)
+    return None
 
 
 def main() -> None:

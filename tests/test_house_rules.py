@@ -19,6 +19,7 @@ PACKAGES = ("bench", "blocks", "flows", "stack", "tests")
 PREFECT_FREE = (
     "flows.cli",
     "flows.definitions",
+    "flows.explain",
     "flows.follow",
     "flows.keys",
     "flows.publish",

@@ -115,12 +115,14 @@ def test_broken_parquet_is_told(given, content):
 def test_loading_twice_gives_the_same_bytes_and_says_nothing_of_id_or_version(given):
     one, other = given("id\n1\n"), given("id\n1\n")
     assert Path(one.file).read_bytes() == Path(other.file).read_bytes()
-    assert set(one.model_dump()) == {"file", "rows", "columns"}
+    assert set(one.model_dump()) == {"file", "rows", "columns", "warnings"}
+    assert one.warnings is None
 
 
-def test_building_without_models_passes_the_inputs_on(given, scratch):
+def test_a_build_gives_its_models_or_else_its_inputs(given, scratch):
     table = given("id\n1\n")
-    assert build("24Q4", {}, (), {"b": table, "a": table}, scratch()).tables == {"a": table, "b": table}
+    assert build("24Q4", {}, (), {"b": table, "a": table}, {}, scratch()).tables == {"a": table, "b": table}
+    assert build("24Q4", {}, (), {"b": table}, {"m": table}, scratch()).tables == {"m": table}
 
 
 def test_a_package_holds_exports_dictionary_zip_and_checksums(given, scratch):

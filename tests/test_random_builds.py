@@ -22,12 +22,14 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 
 from blocks.settings import Settings
 from flows.build import build
+from flows.explain import Will
 from flows.options import Stage
 from flows.publish import Published
 from flows.recipe_file import parse_recipe
 from flows.run import Step, listening
 from flows.stage import StageFailed
 from tests import services
+from tests.explained import explained
 from tests.recipes import Bucket
 from tests.wholeness import assert_whole, is_whole
 
@@ -58,7 +60,7 @@ CHANGES = (
     ),
 )
 FORCED = ("plan", "load", "load:a", "load:b", "build", "package")
-ORDER = list(Stage)
+ORDER = [Stage.PLAN, Stage.LOAD, Stage.BUILD, Stage.PACKAGE]
 SOME_CHANGES = st.lists(st.one_of(CHANGES), min_size=1, max_size=4)
 SOME_DAMAGES = st.lists(
     st.tuples(
@@ -72,7 +74,7 @@ SOME_DAMAGES = st.lists(
 )
 ASKED = st.tuples(
     st.one_of(st.just([]), st.lists(st.sampled_from(FORCED), max_size=2)),
-    st.one_of(st.none(), st.none(), st.none(), st.sampled_from(Stage)),
+    st.one_of(st.none(), st.none(), st.none(), st.sampled_from(ORDER)),
 )
 Change = tuple[str, Any]
 Damage = tuple[str, str, int, float]
@@ -245,6 +247,15 @@ class Builds(RuleBasedStateMachine):
             # Whether a real build made it cannot be told any more: a simulated one may leave it alone.
             self.bucket.delete(f"packages/thing/{self.recipe['version']}/package.json")
             publish = "published"
+        for forecast in explained(parse_recipe(self.text(), "recipe.yml")):
+            if (
+                forecast.will is not Will.UNKNOWN
+                and forecast.title in reached
+                and forecast.title not in forced
+            ):
+                will_run = expected[forecast.title] != "reused"
+                assert (forecast.will is Will.RUN) == will_run, forecast
+                self.outcomes[f"said to {forecast.will}"] += 1
         published, steps, begun = self.run_build(force, fail_at)
         self.outcomes.update(expected.values())
         self.outcomes[publish] += fail_at is None

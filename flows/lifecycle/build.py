@@ -7,12 +7,13 @@ from flows.lifecycle.tables import Table, Tables
 from flows.recipe import ConnectorArg
 
 
-def build(
+def build(  # noqa: PLR0913, PLR0917
     version: str,  # noqa: ARG001
     env: Mapping[str, str],  # noqa: ARG001
     connector_args: Sequence[ConnectorArg],  # noqa: ARG001
     inputs: Mapping[str, Table],
+    models: Mapping[str, Table],
     scratch: Path,  # noqa: ARG001
 ) -> Tables:
-    """The tables of a product that has neither models nor commands: its inputs, as they are."""
-    return Tables(tables=dict(sorted(inputs.items())))
+    """The tables of a product: its models; where it has none, its inputs as they are."""
+    return Tables(tables=dict(sorted((models or inputs).items())))

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from flows.lifecycle.model import check_models
 from flows.lifecycle.sources import READABLE
 from flows.recipe import (
     CATALOG,
@@ -48,14 +49,15 @@ def _inputs(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _build(recipe: Recipe) -> Iterator[Problem]:
-    for name in ("commands", "models", "tables", "files"):
+    for name in ("commands", "tables", "files"):
         if getattr(recipe.build, name):
             yield Problem(f"stage_config.builds.build.{name}", name, f"no {name} in a real build {_SIMULATE}")
+    yield from check_models(recipe.build.models, input_names(recipe.inputs.datasets))
 
 
 def _exports(recipe: Recipe) -> Iterator[Problem]:
     exports = recipe.exports.datasets if recipe.exports else ()
-    tables = input_names(recipe.inputs.datasets)
+    tables = tuple(recipe.build.models) or input_names(recipe.inputs.datasets)
     times = Counter(export.file_name for export in exports)
     for at, export in enumerate(exports):
         place = f"exports.datasets[{at}]"

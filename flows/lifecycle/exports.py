@@ -11,14 +11,14 @@ from typing import Any
 import duckdb
 
 from flows.artifacts import File, Frozen, Output
-from flows.lifecycle.tables import Table, database, identifier
+from flows.lifecycle.tables import PARQUET, Table, database, identifier
 from flows.recipe import Export, ExportFormat, Exports
 
 DICTIONARY = ("table", "column", "type", "rows", "nulls", "distinct", "min", "max", "example")
 _LONGEST = 80
 _COPY_OPTIONS = {
     ExportFormat.CSV: "format csv, header",
-    ExportFormat.PARQUET: "format parquet, compression zstd, row_group_size 122880",
+    ExportFormat.PARQUET: PARQUET,
 }
 
 

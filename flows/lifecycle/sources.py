@@ -83,6 +83,11 @@ class Catalog:
     limit_seconds: float = 20
     """How long one question may take."""
 
+    @classmethod
+    def at(cls, url: str, s3_options: Mapping[str, Any]) -> "Catalog":
+        """The catalog at a URL; `s3_options` are for one on S3."""
+        return cls(url, s3_options if url.startswith("s3://") else {})
+
     def datasets(self) -> list[str]:
         """The ids of all datasets.
 

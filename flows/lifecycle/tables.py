@@ -2,7 +2,7 @@
 
 import csv
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -11,6 +11,8 @@ import duckdb
 
 from flows.artifacts import File, Frozen, Output
 
+PARQUET = "format parquet, compression zstd, row_group_size 122880"
+"""How every Parquet file is written."""
 _opening = threading.Lock()
 
 
@@ -28,6 +30,8 @@ class Table(Output):
     file: File
     rows: int
     columns: tuple[Column, ...]
+    warnings: tuple[str, ...] | None = None
+    """What was not as it should be and did no harm; None where there is nothing to say."""
 
 
 class Tables(Output):
@@ -46,10 +50,19 @@ def database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         "preserve_insertion_order": True,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
+        "python_enable_replacements": False,
     }
     with duckdb.connect(":memory:", config=settings) as connection:
         connection.execute("set TimeZone = 'UTC'")
         yield connection
+
+
+def confined(connection: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> None:
+    """From here on the connection reaches these files and nothing else, and its settings stay."""
+    allowed = ", ".join(literal(str(file)) for file in files)
+    connection.execute(f"set allowed_paths = [{allowed}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
 
 
 @contextmanager
@@ -88,11 +101,11 @@ def csv_to_parquet(connection: duckdb.DuckDBPyConnection, source: Path, target: 
         ValueError: if the header is missing or names a column twice, or the text is not UTF-8.
         duckdb.Error: if a row does not fit the header.
     """
-    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in _header(source))
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in _header(source))
     dialect = """auto_detect = false, header = true, delim = ',', quote = '"', escape = '"'"""
     query = f"from read_csv($source, {dialect}, columns = {{{columns}}})"
     connection.execute(
-        f"copy ({query}) to $target (format parquet, compression zstd, row_group_size 122880)",
+        f"copy ({query}) to $target ({PARQUET})",
         {"source": str(source), "target": str(target)},
     )
 
@@ -102,7 +115,8 @@ def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
+    """A text as it stands in SQL."""
     return "'" + text.replace("'", "''") + "'"
 
 

@@ -1,0 +1,162 @@
+"""`larder explain`: what would run and why. It is never wrong."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from blocks.settings import CHECKOUT
+from flows.cli import main
+from flows.explain import Forecast, Will
+from flows.recipe import is_floating
+from tests.explained import explained
+from tests.recipes import REAL, SIMULATED, Product
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+EDITS = 25
+QUERIES = {
+    "twice": (
+        "select id::int * 2 as id, a from a",
+        "select id::int + id::int as id, a from a",
+        "select id, a from a",
+    ),
+    "joined": (
+        "from twice join b using (id)",
+        "select b.b from b left join twice on b.id::int = twice.id::int",
+    ),
+    "counted": ("select count(*) as rows from joined", "select 2 as rows from joined limit 1"),
+}
+
+
+def said(product: Product) -> dict[str, Forecast]:
+    """What explain says, by the stage's title."""
+    return {forecast.title: forecast for forecast in explained(product.read)}
+
+
+def compare(product: Product) -> dict[str, Forecast]:
+    """Explain, build, and see that all of it was true."""
+    forecasts = said(product)
+    answer = product.build()
+    assert answer.exit_code == 0, answer.said
+    keys = {(step["stage"], step["dataset"]): step["key"] for step in answer.document["stages"]}
+    assert set(keys) == {(one.stage, one.dataset) for one in forecasts.values()}
+    floating = is_floating(product.read)
+    for title, forecast in forecasts.items():
+        outcome = answer.outcomes[title]
+        match forecast.will:
+            case Will.RUN:
+                assert outcome in {"executed", "healed"}, forecast
+            case Will.REUSE:
+                assert outcome == "reused", forecast
+        if forecast.stage != "plan" or not floating:
+            assert forecast.key in {None, keys[forecast.stage, forecast.dataset]}
+        if forecast.will is Will.RUN and outcome == "executed":
+            assert answer.reasons[title] == forecast.reason
+    return forecasts
+
+
+@pytest.mark.parametrize("kind", [SIMULATED, REAL])
+def test_before_and_after_a_build(product: Product, kind: str) -> None:
+    product.kind = kind
+    first = compare(product)
+    assert {title: (one.will, one.reason) for title, one in first.items()} == {
+        "plan": ("run", "never built"),
+        "load a": ("run", "never built"),
+        "load b": ("run", "never built"),
+        "build": ("unknown", "depends on load a, load b"),
+        "package": ("unknown", "depends on build"),
+    }
+    again = compare(product)
+    assert {one.will for one in again.values()} == {"reuse"}
+    assert all(one.reason.startswith("made 20") for one in again.values())
+
+
+def test_what_changed_is_named(product: Product) -> None:
+    product.kind = REAL
+    product.build()
+    product.recipe["exports"]["datasets"][0]["format"] = "parquet"
+    assert compare(product)["package"].reason == "argument exports changed"
+    product.recipe["version"] = "25Q2"
+    forecasts = compare(product)
+    assert forecasts["build"].reason == "argument version changed from 25Q1 to 25Q2"
+    assert forecasts["load a"].will is Will.REUSE
+
+
+def test_damage_is_seen(product: Product) -> None:
+    product.build()
+    document = product.bucket.document(product.last.result("load b"))
+    name = product.bucket.inside(document["artifacts"][0])
+    product.bucket.put(name, b"no parquet")
+    forecasts = compare(product)
+    assert forecasts["load b"].will is Will.RUN
+    assert name in forecasts["load b"].reason
+    assert forecasts["build"].will is Will.UNKNOWN
+    product.bucket.delete(product.bucket.inside(product.last.result("package")))
+    assert compare(product)["package"].reason == "never built"
+
+
+def test_a_floating_recipe_is_planned_anew_and_the_rest_reused(product: Product) -> None:
+    product.kind = REAL
+    del product.inputs[0]["version"]
+    compare(product)
+    forecasts = compare(product)
+    assert (forecasts["plan"].will, forecasts["plan"].reason) == (
+        Will.RUN,
+        "a floating recipe is resolved by every run",
+    )
+    assert {one.will for title, one in forecasts.items() if title != "plan"} == {Will.REUSE}
+    product.offer("a", "2", "id,a\n1,two\n")
+    assert compare(product)["load a"].will is Will.RUN
+
+
+def test_it_is_never_wrong_about_models(product: Product) -> None:
+    product.kind = REAL
+    chance = random.Random(7)
+    product.recipe["exports"] = {"datasets": [{"name": name, "format": "csv"} for name in QUERIES]}
+    product.offer("b", "2", "id,b\n2,three\n")
+    told = set()
+    for _ in range(EDITS):
+        models = {name: chance.choice(queries) for name, queries in QUERIES.items()}
+        product.recipe["stage_config"] = {"builds.build": {"models": models}}
+        product.inputs[1]["version"] = chance.choice("12")
+        if chance.random() < 0.3 and (names := product.bucket.names("results/")):
+            product.bucket.delete(chance.choice(names))
+        told |= {(one.stage, one.will) for one in compare(product).values()}
+    assert {("model", will) for will in Will} <= told
+
+
+def test_the_command_needs_no_server(product: Product) -> None:
+    product.build()
+    words = [word for word in product.command()[1:] if word != "--json"]
+    command = [sys.executable, "-m", "flows.cli", "explain", *words]
+    nowhere = {**os.environ, "PREFECT_API_URL": "http://127.0.0.1:9/api"}
+    done = subprocess.run(command, check=True, cwd=CHECKOUT, env=nowhere, capture_output=True, text=True)
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[:2] == ["plan", "reuse"]
+    assert lines[-1] == "0 would run, 5 would be reused."
+    done = subprocess.run(
+        [*command, "--json"], check=True, cwd=CHECKOUT, env=nowhere, capture_output=True, text=True
+    )
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    assert [set(one) for one in found] == [{"stage", "dataset", "key", "will", "reason"}] * 5
+    assert [one["key"] for one in found] == [step["key"] for step in product.last.document["stages"]]
+
+
+def test_a_wrong_recipe_is_refused_and_a_store_out_of_reach_fails(
+    product: Product, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = product.command()[1:]
+    product.recipe["produce"] = "thing"
+    product.command()
+    assert main(["explain", *words]) == 2
+    assert "produce (line" in capsys.readouterr().err
+    del product.recipe["produce"]
+    product.command()
+    monkeypatch.setenv("LARDER_S3_ENDPOINT_URL", "http://127.0.0.1:9")
+    assert main(["explain", *words]) == 1
+    assert "http://127.0.0.1:9" in capsys.readouterr().err
