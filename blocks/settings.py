@@ -109,6 +109,8 @@ class Settings(BaseSettings):
     """Where the local stack, scratch and leases live."""
     parallel: int = Field(8, ge=1, le=256)
     """Inputs that are loaded at once."""
+    input_bytes: int = Field(100 * 2**30, ge=1)
+    """How large one input may be, unpacked."""
     lease_seconds: float = Field(15, ge=1, le=3600)
     """How long a lease outlives its holder."""
     store_seconds: float = Field(60, ge=0, le=3600)

@@ -140,7 +140,7 @@ def named(lock: Lock, tables: list[Table]) -> dict[str, Table]:
 
 def catalog_of(run: Run) -> Catalog:
     """The catalog that the settings name; one on S3 is read with the keys of our own store."""
-    return Catalog.at(run.settings.catalog_url, run.store.fsspec)
+    return Catalog.at(run.settings.catalog_url, run.store.fsspec, run.settings.input_bytes)
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ LOAD = Definition(
     title=INPUT_TITLE,
     labelled=True,
     outside_key=frozenset({"catalog"}),
-    libraries=("duckdb",),
+    libraries=("duckdb", "python-calamine"),
     retries=2,
     retry_on=(CatalogUnreachable, ConnectionError, TimeoutError),
 )

@@ -1,11 +1,16 @@
 import csv
+import gzip
 import hashlib
+import io
+import json
+import shutil
 import zipfile
 from datetime import date
 from pathlib import Path
 
 import duckdb
 import pytest
+import xlsxwriter
 
 from flows.lifecycle import simulate
 from flows.lifecycle.build import build
@@ -29,12 +34,14 @@ def scratch(tmp_path_factory):
 
 @pytest.fixture
 def given(tmp_path, scratch):
-    def given(content, file_type="csv"):
-        file = tmp_path / "catalog" / "a" / "1" / f"a.{file_type}"
+    def given(content, file_type="csv", packing="", limit=2**30, **custom):
+        shutil.rmtree(tmp_path / "catalog", ignore_errors=True)
+        file = tmp_path / "catalog" / "a" / "1" / f"a.{file_type}{packing}"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
-        catalog = Catalog(str(tmp_path / "catalog"))
-        return load(locked(file_type=file_type, made_up=False), catalog=catalog, scratch=scratch())
+        catalog = Catalog(str(tmp_path / "catalog"), limit_bytes=limit)
+        dataset = locked(file_type=file_type, made_up=False, custom=custom)
+        return load(dataset, catalog=catalog, scratch=scratch())
 
     return given
 
@@ -96,6 +103,156 @@ def test_broken_csv_is_told_and_not_repaired(given, content, said):
     with pytest.raises(InputError, match="Input a 1 cannot be loaded") as caught:
         given(content)
     assert said in str(caught.value)
+
+
+def test_columns_get_names_that_sql_can_say(given):
+    table = given(" id ,owner's-name,year built\n1,2,3\n")
+    assert [column.name for column in table.columns] == ["id", "owner_s_name", "year_built"]
+    with pytest.raises(InputError, match="names a column twice: a_b"):
+        given("a-b,a b\n1,2\n")
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_the_delimiter_is_found_or_declared(given, delimiter):
+    content = f"id{delimiter}x\n00042{delimiter}b c\n"
+    assert rows(given(content)) == rows(given(content, delimiter=delimiter)) == [("00042", "b c")]
+    assert [column.name for column in given(content, delimiter="^").columns] != ["id", "x"]
+
+
+def test_quotes_may_be_others(given):
+    assert rows(given("id,x\n1,'a,b'\n", quote="'")) == [("1", "a,b")]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-16", "utf-16-le"])
+def test_an_encoding_is_declared_or_marked(given, encoding):
+    content = "id,x\n1,é\n".encode(encoding)
+    assert rows(given(content, encoding=encoding)) == [("1", "é")]
+    if encoding == "utf-16":
+        assert rows(given(content)) == [("1", "é")]
+
+
+@pytest.mark.parametrize(
+    ("content", "custom", "said"),
+    [
+        (b"id,\xe9\n1,2\n", {}, "encoding"),
+        (b"id,x\n1,\xff\n", {"encoding": "ascii"}, "not in the encoding ascii"),
+        (b"id,x\n1,2\n", {"encoding": "klingon"}, "not in the encoding klingon"),
+        (b"<!DOCTYPE html>\n<html></html>", {}, "HTML"),
+        (b"\n \n", {}, "empty"),
+    ],
+)
+def test_what_is_no_csv_is_told(given, content, custom, said):
+    with pytest.raises(InputError) as caught:
+        given(content, **custom)
+    assert said in str(caught.value)
+
+
+RECORDS = [
+    {"id": "00042", "n": 1, "d": "2024-01-31", "x": 1.5, "b": True, "nested": {"a": [1]}, "mixed": 1},
+    {"id": "7", "n": 2**40, "d": None, "x": 2.0, "b": None, "nested": None, "mixed": "t"},
+]
+COLUMNS = {
+    "id": "VARCHAR",
+    "n": "BIGINT",
+    "d": "VARCHAR",
+    "x": "DOUBLE",
+    "b": "BOOLEAN",
+    "nested": "VARCHAR",
+    "mixed": "VARCHAR",
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "custom"),
+    [
+        (json.dumps(RECORDS), {}),
+        ("\n".join(map(json.dumps, RECORDS)), {}),
+        (json.dumps({"meta": 1, "a": {"b c": RECORDS}}, indent=1), {"records": "a.b c"}),
+    ],
+)
+def test_json_keeps_numbers_and_truth_and_leaves_text_alone(given, content, custom):
+    table = given(content, "json", **custom)
+    assert {column.name: column.type for column in table.columns} == COLUMNS
+    assert rows(table) == [
+        ("00042", 1, "2024-01-31", 1.5, True, '{"a":[1]}', "1"),
+        ("7", 2**40, None, 2.0, None, None, "t"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "custom", "said"),
+    [
+        ("<html>", {}, "Malformed JSON"),
+        ("", {}, "holds no records"),
+        ("[1, 2]", {}, "holds no records"),
+        ("[]", {}, "holds no records"),
+        ('{"a": [{"b": 1}]}', {"records": "c"}, "holds no records"),
+        ('[{"a b": 1, "a-b": 2}]', {}, "names a column twice"),
+    ],
+)
+def test_json_without_records_is_told(given, content, custom, said):
+    with pytest.raises(InputError, match="no readable json") as caught:
+        given(content, "json", **custom)
+    assert said in str(caught.value)
+
+
+@pytest.fixture
+def workbook(tmp_path):
+    file = tmp_path / "book.xlsx"
+    book = xlsxwriter.Workbook(file)
+    first, other = book.add_worksheet("Data"), book.add_worksheet("Other")
+    day = book.add_format({"num_format": "yyyy-mm-dd"})
+    for at, row in enumerate([("id", "n o", "x", "b"), ("00042", 7, 1.5, True), ("", 2**33, "", False)]):
+        first.write_row(at, 0, row)
+    first.write_string(1, 0, "00042")
+    first.write(0, 4, "day")
+    first.write_datetime(1, 4, date(2024, 1, 31), day)
+    other.write_row(0, 0, ["only"])
+    other.write_row(1, 0, ["there"])
+    book.close()
+    return file.read_bytes()
+
+
+def test_a_sheet_is_read_as_text(given, workbook):
+    table = given(workbook, "xlsx")
+    assert [column.name for column in table.columns] == ["id", "n_o", "x", "b", "day"]
+    assert rows(table) == [
+        ("00042", "7", "1.5", "true", "2024-01-31"),
+        (None, str(2**33), None, "false", None),
+    ]
+    assert rows(given(workbook, "xlsx", sheet="Other")) == [("there",)]
+    with pytest.raises(InputError, match="no sheet Third; there are Data, Other"):
+        given(workbook, "xlsx", sheet="Third")
+    with pytest.raises(InputError, match="no workbook"):
+        given(workbook[:1000], "xlsx")
+
+
+def packed(content, packing):
+    if packing == ".gz":
+        return gzip.compress(content)
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("whatever.csv", content)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize("packing", [".gz", ".zip"])
+def test_packed_files_are_unpacked_within_a_limit(given, packing):
+    content = b"id,x\n" + b"1,2\n" * 1000
+    assert given(packed(content, packing), packing=packing).rows == 1000
+    with pytest.raises(InputError, match="more than 3,000 bytes, which LARDER_INPUT_BYTES allows"):
+        given(packed(content, packing), packing=packing, limit=3000)
+    with pytest.raises(InputError, match=f"no whole {packing[1:]}"):
+        given(packed(content, packing)[:30], packing=packing)
+
+
+def test_a_zip_file_of_several_is_refused(given):
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("a.csv", "id\n1\n")
+        archive.writestr("b.csv", "id\n1\n")
+    with pytest.raises(InputError, match="holds 2 files"):
+        given(target.getvalue(), packing=".zip")
 
 
 def test_parquet_stays_what_it_is(given, tmp_path):

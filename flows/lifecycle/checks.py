@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator
+from difflib import get_close_matches
 
 from flows.lifecycle.model import check_models
+from flows.lifecycle.readers import OPTIONS
 from flows.lifecycle.sources import READABLE
 from flows.recipe import (
     CATALOG,
@@ -17,6 +19,8 @@ from flows.recipe import (
 
 WRITABLE = (ExportFormat.CSV, ExportFormat.PARQUET)
 """The formats that a real build can write."""
+READ_OPTIONS = frozenset().union(*OPTIONS.values())
+"""What `custom` says to readers; whatever else stands there is for others."""
 _SIMULATE = "(--simulate makes it up)"
 
 
@@ -42,6 +46,9 @@ def _inputs(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(
                 f"{place}.file_type", f"{dataset.file_type}", f"{' or '.join(READABLE)} {_SIMULATE}"
             )
+        for name in sorted(dataset.custom.keys() - READ_OPTIONS):
+            if close := get_close_matches(name, READ_OPTIONS, n=1, cutoff=0.75):
+                yield Problem(f"{place}.custom.{name}", name, f"{close[0]}, or something less like it")
         variable = dataset.version_env_var
         if dataset.version is None and variable not in (None, VERSION_PREV):
             expected = f"its value: --var {variable}=VERSION, the recipe's env, or the environment"

@@ -18,9 +18,10 @@ from flows.lifecycle.exports import (
     zipped,
 )
 from flows.lifecycle.plan import write_lock
+from flows.lifecycle.readers import csv_to_parquet
 from flows.lifecycle.resolve import Releases, Resolver
 from flows.lifecycle.sources import Catalog
-from flows.lifecycle.tables import Table, Tables, csv_to_parquet, read_table, small_tables
+from flows.lifecycle.tables import Table, Tables, read_table, small_tables
 from flows.recipe import (
     CATALOG,
     SIMULATED,
@@ -130,7 +131,7 @@ def _made_up(name: str, seed: str, scratch: Path) -> Table:
     with rows.open("w", newline="", encoding="utf-8") as lines:
         csv.writer(lines).writerows([("id", "name", "borough", "value"), *_rows(name, seed)])
     with small_tables() as connection:
-        csv_to_parquet(connection, rows, table)
+        csv_to_parquet(connection, rows, table, {})
         rows.unlink()
         return read_table(connection, table)
 

@@ -1,6 +1,8 @@
 """The catalog that inputs come from: `<id>/<version>/<id>.<extension>` below a URL."""
 
-import shutil
+import gzip
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -39,8 +41,11 @@ PREFERRED = (
     FileType.SHAPEFILE,
 )
 """Where a recipe gives no file type, the first of these that the catalog has."""
-READABLE = (FileType.CSV, FileType.PARQUET)
+READABLE = (FileType.CSV, FileType.PARQUET, FileType.JSON, FileType.XLSX)
 """The file types that a real build can read."""
+PACKABLE = (FileType.CSV, FileType.JSON)
+"""Those that may be packed, each file by itself."""
+PACKINGS = ("", ".gz", ".zip")
 
 _CONNECT_SECONDS = 8
 _READ_SECONDS = 15
@@ -72,6 +77,10 @@ class InputError(Exception):
         return f"Input {self.dataset} {self.version} cannot be loaded: {self.cause}"
 
 
+class _RefusedError(Exception):
+    """An input cannot be taken as it is."""
+
+
 @dataclass(frozen=True)
 class Catalog:
     """A folder of datasets, on disk, on S3 or on the web. Asks for nothing before it is asked."""
@@ -82,11 +91,13 @@ class Catalog:
     """fsspec's storage options: endpoint and credentials."""
     limit_seconds: float = 20
     """How long one question may take."""
+    limit_bytes: int = 100 * 2**30
+    """How large one input may be, unpacked."""
 
     @classmethod
-    def at(cls, url: str, s3_options: Mapping[str, Any]) -> "Catalog":
+    def at(cls, url: str, s3_options: Mapping[str, Any], limit_bytes: int = limit_bytes) -> "Catalog":
         """The catalog at a URL; `s3_options` are for one on S3."""
-        return cls(url, s3_options if url.startswith("s3://") else {})
+        return cls(url, s3_options if url.startswith("s3://") else {}, limit_bytes=limit_bytes)
 
     def datasets(self) -> list[str]:
         """The ids of all datasets.
@@ -124,7 +135,7 @@ class Catalog:
             CatalogUnreachable: where it did not answer.
         """
         names = {name for name, _ in self._names(f"{self._root}/{dataset}/{version}")}
-        return [kind for kind, extension in EXTENSIONS.items() if f"{dataset}.{extension}" in names]
+        return [kind for kind in EXTENSIONS if names & {name for name, _ in _names_of(dataset, kind)}]
 
     def preferred(self, dataset: str, version: str) -> FileType | None:
         """The file type to take of one version where the recipe gives none; None where there is no such.
@@ -141,25 +152,71 @@ class Catalog:
         Raises:
             CatalogUnreachable: where it did not answer.
         """
-        path = self._path(dataset, version, file_type)
-        return self._ask(lambda: _is_there(self._files, path))
+        return self._found(dataset, version, file_type) is not None
 
     def fetch(self, dataset: str, version: str, file_type: FileType, to: Path) -> None:
-        """Copy one file to the path `to`, in pieces.
+        """Copy one file to the path `to`, in pieces, unpacked where it is packed (`.gz`, `.zip`).
 
         Raises:
-            InputError: where the catalog does not have it.
+            InputError: where the catalog does not have it, or it is larger than `limit_bytes`.
             CatalogUnreachable: where it did not answer.
         """
-        path = self._path(dataset, version, file_type)
-        if not self.has(dataset, version, file_type):
+        found = self._found(dataset, version, file_type)
+        if found is None:
             raise InputError(dataset, version, f"the catalog {self.url} has no {file_type} file of it.")
+        path, packing = found
         block_size = 0 if self._on_the_web else 2**24
         try:
-            with self._files.open(path, "rb", block_size=block_size) as source, to.open("wb") as target:
-                shutil.copyfileobj(source, target, 2**20)
+            with self._files.open(path, "rb", block_size=block_size) as source:
+                self._unpack(source, packing, to)
         except _UNREACHABLE as error:
             raise CatalogUnreachable(self.url, _text(error)) from error
+        except _RefusedError as error:
+            raise InputError(dataset, version, str(error)) from error
+
+    def _found(self, dataset: str, version: str, file_type: FileType) -> tuple[str, str] | None:
+        """The path of a file, and how it is packed."""
+        for name, packing in _names_of(dataset, file_type):
+            path = f"{self._root}/{dataset}/{version}/{name}"
+            if self._ask(lambda path=path: _is_there(self._files, path)):  # type: ignore[misc]
+                return path, packing
+        return None
+
+    def _unpack(self, source: Any, packing: str, to: Path) -> None:
+        match packing:
+            case ".gz":
+                try:
+                    self._copy(gzip.GzipFile(fileobj=source), to)
+                except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                    raise _RefusedError(f"it is no whole gzip file ({error}).") from error
+            case ".zip":
+                packed = to.with_name(f"{to.name}.zip")
+                self._copy(source, packed)
+                try:
+                    with zipfile.ZipFile(packed) as archive:
+                        names = [one for one in archive.infolist() if not one.is_dir()]
+                        if len(names) != 1:
+                            raise _RefusedError(
+                                f"its zip file holds {len(names)} files, and one is expected."
+                            )
+                        with archive.open(names[0]) as member:
+                            self._copy(member, to)
+                except (zipfile.BadZipFile, zlib.error) as error:
+                    raise _RefusedError(f"it is no whole zip file ({error}).") from error
+                packed.unlink()
+            case _:
+                self._copy(source, to)
+
+    def _copy(self, source: Any, to: Path) -> None:
+        left = self.limit_bytes
+        with to.open("wb") as target:
+            while piece := source.read(2**20):
+                left -= len(piece)
+                if left < 0:
+                    raise _RefusedError(
+                        f"it has more than {self.limit_bytes:,} bytes, which LARDER_INPUT_BYTES allows."
+                    )
+                target.write(piece)
 
     @property
     def _on_the_web(self) -> bool:
@@ -188,9 +245,6 @@ class Catalog:
     @property
     def _root(self) -> str:
         return self._opened[1]
-
-    def _path(self, dataset: str, version: str, file_type: FileType) -> str:
-        return f"{self._root}/{dataset}/{version}/{dataset}.{EXTENSIONS[file_type]}"
 
     def _folders(self, folder: str, *, must_exist: bool = False) -> list[str]:
         listed = self._names(folder, must_exist=must_exist)
@@ -225,6 +279,13 @@ class Catalog:
             raise CatalogUnreachable(self.url, _text(error)) from error
         finally:
             asking.shutdown(wait=False)
+
+
+def _names_of(dataset: str, file_type: FileType) -> list[tuple[str, str]]:
+    """The names that a file may have, and how each is packed."""
+    name = f"{dataset}.{EXTENSIONS[file_type]}"
+    packings = PACKINGS if file_type in PACKABLE else ("",)
+    return [(name + packing, packing) for packing in packings]
 
 
 def _is_there(files: Any, path: str) -> bool:

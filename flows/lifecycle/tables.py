@@ -1,6 +1,5 @@
 """Tables as Parquet files, and the DuckDB that reads and writes them."""
 
-import csv
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -94,22 +93,6 @@ def read_table(connection: duckdb.DuckDBPyConnection, file: Path) -> Table:
     )
 
 
-def csv_to_parquet(connection: duckdb.DuckDBPyConnection, source: Path, target: Path) -> None:
-    """Write a CSV file with a header as Parquet: all columns are text, empty fields are null.
-
-    Raises:
-        ValueError: if the header is missing or names a column twice, or the text is not UTF-8.
-        duckdb.Error: if a row does not fit the header.
-    """
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in _header(source))
-    dialect = """auto_detect = false, header = true, delim = ',', quote = '"', escape = '"'"""
-    query = f"from read_csv($source, {dialect}, columns = {{{columns}}})"
-    connection.execute(
-        f"copy ({query}) to $target ({PARQUET})",
-        {"source": str(source), "target": str(target)},
-    )
-
-
 def identifier(name: str) -> str:
     """A column's name as it stands in SQL."""
     return '"' + name.replace('"', '""') + '"'
@@ -118,13 +101,3 @@ def identifier(name: str) -> str:
 def literal(text: str) -> str:
     """A text as it stands in SQL."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def _header(source: Path) -> list[str]:
-    with source.open(newline="", encoding="utf-8-sig") as lines:
-        names = next(csv.reader(lines, strict=True), [])
-    if not names or not all(names):
-        raise ValueError("its first line does not name every column")
-    if len({name.lower() for name in names}) < len(names):
-        raise ValueError(f"its first line names a column twice: {', '.join(names)}")
-    return names
