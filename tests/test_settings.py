@@ -51,7 +51,9 @@ def test_local_mode_does_not_read_dotenv(home: Path, dotenv: Path) -> None:
     assert settings().bucket is None
 
 
-def test_an_empty_variable_counts_as_not_given(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_counts_as_not_given(
+    home: Path, dotenv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LARDER_BUCKET", "")
     assert settings().bucket is None
 
