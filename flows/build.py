@@ -7,17 +7,21 @@ runs it with no server and no worker, only the store; `larder build` is for ever
 
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 
-from prefect import task, unmapped
+from prefect import get_run_logger, task, unmapped
 from prefect.futures import PrefectFuture
 from prefect.utilities.annotations import quote
 
 from flows import definitions, keys
+from flows.artifacts import Artifact
+from flows.lifecycle.command import given_to
 from flows.lifecycle.exports import Package
 from flows.lifecycle.model import in_order
 from flows.lifecycle.sources import Catalog
 from flows.lifecycle.tables import Table
 from flows.options import Stage, forced
+from flows.own_files import require_carried
 from flows.publish import Published, Releases
 from flows.publish import publish as publish_package
 from flows.recipe import Lock, Model, Recipe, is_floating
@@ -27,26 +31,33 @@ from flows.stage import StageFailed, gather, pipeline, stage
 
 plan, simulated_plan = stage(definitions.PLAN), stage(definitions.SIMULATED_PLAN)
 load, simulated_load = stage(definitions.LOAD), stage(definitions.SIMULATED_LOAD)
-model = stage(definitions.MODEL)
+model, command = stage(definitions.MODEL), stage(definitions.COMMAND)
 assemble, simulated_assemble = stage(definitions.BUILD), stage(definitions.SIMULATED_BUILD)
 package, simulated_package = stage(definitions.PACKAGE), stage(definitions.SIMULATED_PACKAGE)
 
 
 @pipeline(name="build", flow_run_name="{recipe.product}", summary=show)
-def build(recipe: Recipe, force: Sequence[str] = (), fail_at: Stage | None = None) -> Published:
+def build(
+    recipe: Recipe,
+    force: Sequence[str] = (),
+    fail_at: Stage | None = None,
+    own_files: Artifact | None = None,
+) -> Published:
     """Build one recipe and publish its package, executing only what was not finished before.
 
     Args:
         recipe: with its base and variables put in, as `flows.recipe_file.read_recipe` returns it
         force: stages to execute although their result is there, `STAGE` or `STAGE:NAME`
         fail_at: stage at which the first attempt fails, to show how a run is resumed
+        own_files: the files that the recipe's commands use, as `flows.own_files` puts them into the bucket
     """
+    require_carried(recipe, own_files)
     run = current_run()
     run.about(product=recipe.product, recipe_hash=keys.digest(recipe))
     run.force, run.fail_at = forced(force), fail_at
     lock = plan_for(run, recipe)
     run.about(version=lock.version)
-    files = simulated(lock) if lock.simulated else real(lock)
+    files = simulated(lock) if lock.simulated else real(lock, own_files)
     return publish(lock, files)
 
 
@@ -63,7 +74,7 @@ def plan_for(run: Run, recipe: Recipe) -> Lock:
     return lock
 
 
-def real(lock: Lock) -> Package:
+def real(lock: Lock, own_files: Artifact | None) -> Package:
     """Load, build and package what the lock names."""
     tables = load.map(
         [entry.dataset for entry in lock.inputs],
@@ -71,17 +82,19 @@ def real(lock: Lock) -> Package:
         label=[entry.name for entry in lock.inputs],
     )
     inputs = named(lock, gather_shown(tables))
+    models = modelled(lock.build.models, inputs)
     built = assemble(
         lock.version,
         {**lock.env, **lock.build.env},
         lock.build.connector_args,
         inputs=inputs,
-        models=modelled(lock.build.models, inputs),
+        models=models,
+        commands=commanded(lock, {**inputs, **models}, own_files),
     )
-    files: Package = package(
+    packaged: Package = package(
         lock.name, lock.product, lock.version, lock.exports, lock.source_versions, built.tables
     )
-    return files
+    return packaged
 
 
 def modelled(models: Mapping[str, Model], inputs: Mapping[str, Table]) -> dict[str, Table]:
@@ -91,6 +104,22 @@ def modelled(models: Mapping[str, Model], inputs: Mapping[str, Table]) -> dict[s
         tables = {table: made[table] if table in made else inputs[table] for table in reads}
         made[name] = model.submit(name, models[name], tables, label=name)
     return dict(zip(made, gather(list(made.values())), strict=True))
+
+
+def commanded(lock: Lock, tables: Mapping[str, Table], own_files: Artifact | None) -> dict[str, Table]:
+    """The tables that the commands promise; each runs in the folder that the one before it left."""
+    left, promised = own_files, {}
+    for definition in lock.build.commands:
+        ran = command(
+            **given_to(definition, lock),
+            before=left,
+            tables=tables,
+            limit_seconds=definition.limit_seconds,
+            say=quote(partial(get_run_logger().info, "%s: %s", definition.name)),
+            label=definition.name,
+        )
+        left, promised = ran.folder, ran.tables
+    return promised
 
 
 def simulated(lock: Lock) -> Package:

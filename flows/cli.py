@@ -19,6 +19,7 @@ from flows import report
 from flows.lifecycle.checks import check_real
 from flows.lifecycle.sources import Catalog, CatalogUnreachable
 from flows.options import forced, stage_named
+from flows.own_files import carried, named
 from flows.publish import published_lock
 from flows.recipe import Problem, Recipe, RecipeError, is_plain_name, real, simulated
 from flows.recipe_file import read_recipe
@@ -87,7 +88,9 @@ def _explain(words: list[str]) -> int:
         day = datetime.now(ZoneInfo(now.timezone)).date()
         catalog = Catalog.at(now.catalog_url, store.fsspec)
         store.patient(START_SECONDS).check()
-        forecasts = Explainer(_recipe(asked), store, catalog, day).forecasts()
+        recipe = _recipe(asked)
+        files = named(recipe, _path(asked.recipe).absolute().parent, store)
+        forecasts = Explainer(recipe, store, catalog, day, files).forecasts()
     except (RecipeError, SettingsError) as error:
         print(error, file=sys.stderr)
         return EXIT_CODES["refused"]
@@ -125,11 +128,14 @@ def _say_warnings() -> None:
 def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:
     asked = _parser(alone).parse_args(_with_locked(words))
     forced(asked.force)
+    recipe = _recipe(asked)
     options = {
-        "recipe": _recipe(asked),
+        "recipe": recipe,
         "force": sorted(asked.force),
         "fail_at": stage_named(asked.fail_at, "--fail-at") if asked.fail_at else None,
     }
+    if recipe.build.files and recipe.simulate is None:
+        options["own_files"] = carried(recipe, _path(asked.recipe).absolute().parent, _store())
     if alone:
         from flows.alone import run_alone
 

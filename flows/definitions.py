@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar, get_type_hints
 
 from flows.artifacts import Output
-from flows.lifecycle import build, load, model, package, plan, simulate
+from flows.lifecycle import build, command, load, model, package, plan, simulate
 from flows.lifecycle.sources import CatalogUnreachable
 
 Returned_co = TypeVar("Returned_co", bound=Output, covariant=True)
@@ -87,6 +87,13 @@ LOAD = Definition(
 )
 MODEL = Definition(
     stage="model", function=model.model, labelled=True, label_in_key=True, libraries=("duckdb",)
+)
+COMMAND = Definition(
+    stage="command",
+    function=command.command,
+    labelled=True,
+    label_in_key=True,
+    outside_key=frozenset({"limit_seconds", "say"}),
 )
 BUILD = Definition(stage="build", function=build.build)
 PACKAGE = Definition(stage="package", function=package.package, libraries=("duckdb",))

@@ -13,8 +13,9 @@ from typing import Any
 
 from blocks.store import Absent, Damaged, Store
 from flows import definitions, keys, results
-from flows.artifacts import Output
+from flows.artifacts import Artifact, Output
 from flows.definitions import Definition
+from flows.lifecycle.command import Ran, given_to
 from flows.lifecycle.model import in_order
 from flows.lifecycle.sources import Catalog
 from flows.lifecycle.tables import Table, Tables
@@ -62,10 +63,14 @@ class Explainer:
     Args:
         recipe: with its base and variables put in
         day: the day that a run would have that began now
+        own_files: as `flows.own_files` names them
     """
 
-    def __init__(self, recipe: Recipe, store: Store, catalog: Catalog, day: date) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, catalog: Catalog, day: date, own_files: Artifact | None = None
+    ) -> None:
         self.recipe, self.store, self.catalog, self.day = recipe, store, catalog, day
+        self.own_files = own_files
         self.labels: dict[str, object] = {"product": recipe.product, "recipe_hash": keys.digest(recipe)}
 
     def forecasts(self) -> list[Forecast]:
@@ -110,13 +115,28 @@ class Explainer:
             tables = {table: models.get(table) or inputs[table] for table in reads}
             models[name] = self._asked(definitions.MODEL, name, name, lock.build.models[name], tables)
             yield models[name]
+        left: object = self.own_files
+        promised: object = {}
+        for definition in lock.build.commands:
+            ran = self._asked(
+                definitions.COMMAND,
+                definition.name,
+                **given_to(definition, lock),
+                before=left,
+                tables={**inputs, **models},
+                **dict.fromkeys(definitions.COMMAND.outside_key),
+            )
+            yield ran
+            left, promised = (
+                (ran.value.folder, ran.value.tables) if isinstance(ran.value, Ran) else (ran, ran)
+            )
         env = {**lock.env, **lock.build.env}
         yield from self._built(
             definitions.BUILD,
             definitions.PACKAGE,
             lock,
             (lock.version, env, lock.build.connector_args),
-            {"inputs": dict(inputs), "models": models},
+            {"inputs": dict(inputs), "models": models, "commands": promised},
         )
 
     def _simulated(self, lock: Lock, inputs: Mapping[str, Forecast]) -> Iterator[Forecast]:
@@ -134,7 +154,7 @@ class Explainer:
         package: Definition[Any],
         lock: Lock,
         given: tuple[object, ...],
-        tables: dict[str, dict[str, Forecast]],
+        tables: Mapping[str, object],
     ) -> Iterator[Forecast]:
         built = self._asked(build, None, *given, **tables, **dict.fromkeys(build.outside_key))
         yield built
@@ -143,7 +163,7 @@ class Explainer:
         yield self._asked(package, None, *about, made, **dict.fromkeys(package.outside_key))
 
     def _asked(
-        self, definition: Definition[Any], label: str | None, *args: object, **kwargs: object
+        self, definition: Definition[Any], label: str | None, /, *args: object, **kwargs: object
     ) -> Forecast:
         """What would become of a stage with these arguments, among them forecasts of other stages."""
         bound = inspect.signature(definition.function).bind_partial(*args, **kwargs)

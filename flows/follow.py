@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 
 from flows import report
+from flows.artifacts import Frozen
 from flows.server import Server, ServerMissing
 
 DEPLOYMENT = "build/build"
@@ -48,7 +49,10 @@ def run_on_worker(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
 
 
 def _create_run(server: Server, deployment_id: str, options: dict[str, Any]) -> str:
-    parameters = {**options, "recipe": options["recipe"].model_dump(mode="json")}
+    parameters = {
+        name: value.model_dump(mode="json") if isinstance(value, Frozen) else value
+        for name, value in options.items()
+    }
     asked = {"parameters": parameters, "idempotency_key": uuid4().hex}
     try:
         return str(server.ask(f"deployments/{deployment_id}/create_flow_run", asked)["id"])

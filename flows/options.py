@@ -13,6 +13,7 @@ class Stage(StrEnum):
     PLAN = "plan"
     LOAD = "load"
     MODEL = "model"
+    COMMAND = "command"
     BUILD = "build"
     PACKAGE = "package"
 

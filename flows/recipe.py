@@ -362,6 +362,8 @@ class Command(Frozen):
     run: str = Field(min_length=1)
     command_type: CommandType = CommandType.SHELL
     env: Environment = {}
+    limit_seconds: float | None = Field(None, gt=0, le=7 * 86_400, allow_inf_nan=False)
+    """Ours: after which it is ended, with all that it started."""
 
 
 class Severity(StrEnum):
@@ -568,8 +570,14 @@ class Recipe(Frozen):
 
 def is_floating(recipe: Recipe) -> bool:
     """Whether the recipe's lock can change while its text does not."""
-    moving = isinstance(recipe.version_strategy, Strategy | BumpLatestRelease)
+    moving = isinstance(recipe.version_strategy, Strategy | BumpLatestRelease) or finds_previous(recipe)
     return moving or any(dataset.version in (None, LATEST) for dataset in recipe.inputs.datasets)
+
+
+def finds_previous(recipe: Recipe) -> bool:
+    """Whether plan is to tell the recipe's commands which release came before."""
+    runs = recipe.simulate is None and bool(recipe.build.commands)
+    return runs and VERSION_PREV not in recipe.env
 
 
 def simulated(recipe: Recipe) -> Recipe:

@@ -92,7 +92,7 @@ def test_what_is_no_file_is_refused(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--force", "trian"], "one of plan, load, model, build, package"),
+        (["--force", "trian"], "one of plan, load, model, command, build, package"),
         (["--fail-at", "biuld"], "did you mean build?"),
         (["--var", "NAME"], "NAME=VALUE"),
         (["--var", "1X=2"], "NAME=VALUE"),

@@ -190,7 +190,7 @@ def test_what_only_the_catalog_can_tell_is_refused_by_plan(product: Product) -> 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--force", "trian"), "one of plan, load, model, build, package"),
+        (("--force", "trian"), "one of plan, load, model, command, build, package"),
         (("--fail-at", "biuld"), "did you mean build?"),
         (("--var", "NOVALUE"), "NAME=VALUE"),
         (("--locked=99Q9",), "none is published yet"),

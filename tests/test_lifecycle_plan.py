@@ -198,8 +198,7 @@ def test_a_real_build_refuses_what_it_cannot_have(plan, dataset, place, said):
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({"stage_config": {"builds.build": {"commands": [{"name": "x", "run": "y"}]}}}, "commands"),
-        ({"stage_config": {"builds.build": {"tables": ["x"]}}}, "tables"),
+        ({"exports": {"datasets": [{"name": "a", "format": "shp"}]}}, "exports.datasets[0].format"),
         ({"exports": {"datasets": [{"name": "a", "format": "gdb"}]}}, "exports.datasets[0].format"),
         ({"exports": {"datasets": [{"name": "zzz", "format": "csv"}]}}, "exports.datasets[0].name"),
         (

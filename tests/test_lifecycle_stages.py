@@ -278,8 +278,12 @@ def test_loading_twice_gives_the_same_bytes_and_says_nothing_of_id_or_version(gi
 
 def test_a_build_gives_its_models_or_else_its_inputs(given, scratch):
     table = given("id\n1\n")
-    assert build("24Q4", {}, (), {"b": table, "a": table}, {}, scratch()).tables == {"a": table, "b": table}
-    assert build("24Q4", {}, (), {"b": table}, {"m": table}, scratch()).tables == {"m": table}
+    assert build("24Q4", {}, (), {"b": table, "a": table}, {}, {}, scratch()).tables == {
+        "a": table,
+        "b": table,
+    }
+    made = build("24Q4", {}, (), {"b": table}, {"m": table}, {"c": table}, scratch())
+    assert list(made.tables) == ["c", "m"]
 
 
 def test_a_package_holds_exports_dictionary_zip_and_checksums(given, scratch):

@@ -13,7 +13,8 @@ def build(  # noqa: PLR0913, PLR0917
     connector_args: Sequence[ConnectorArg],  # noqa: ARG001
     inputs: Mapping[str, Table],
     models: Mapping[str, Table],
+    commands: Mapping[str, Table],
     scratch: Path,  # noqa: ARG001
 ) -> Tables:
-    """The tables of a product: its models; where it has none, its inputs as they are."""
-    return Tables(tables=dict(sorted((models or inputs).items())))
+    """The tables of a product: its models and what its commands promise; else its inputs as they are."""
+    return Tables(tables=dict(sorted(({**models, **commands} or inputs).items())))

@@ -1,5 +1,6 @@
 """What a real build refuses before it begins."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from flows.lifecycle.sources import READABLE
 from flows.recipe import (
     CATALOG,
     VERSION_PREV,
+    CommandType,
     ExportFormat,
     Problem,
     Recipe,
@@ -19,6 +21,7 @@ from flows.recipe import (
 
 WRITABLE = (ExportFormat.CSV, ExportFormat.PARQUET)
 """The formats that a real build can write."""
+PYTHON_RUN = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?")
 READ_OPTIONS = frozenset().union(*OPTIONS.values())
 """What `custom` says to readers; whatever else stands there is for others."""
 _SIMULATE = "(--simulate makes it up)"
@@ -56,15 +59,23 @@ def _inputs(recipe: Recipe) -> Iterator[Problem]:
 
 
 def _build(recipe: Recipe) -> Iterator[Problem]:
-    for name in ("commands", "tables", "files"):
-        if getattr(recipe.build, name):
-            yield Problem(f"stage_config.builds.build.{name}", name, f"no {name} in a real build {_SIMULATE}")
-    yield from check_models(recipe.build.models, input_names(recipe.inputs.datasets))
+    build, place = recipe.build, "stage_config.builds.build"
+    for name in ("tables", "files"):
+        if getattr(build, name) and not build.commands:
+            yield Problem(
+                f"{place}.{name}", name, f"commands that {'write' if name == 'tables' else 'use'} them"
+            )
+    for at, command in enumerate(build.commands):
+        if command.command_type is CommandType.PYTHON and not PYTHON_RUN.fullmatch(command.run.strip()):
+            yield Problem(f"{place}.commands[{at}].run", command.run, "module:function, or module")
+    for name in sorted(set(build.tables) & set(build.models)):
+        yield Problem(f"{place}.tables", f"{name}, which a model is called too", "names of their own")
+    yield from check_models(build.models, input_names(recipe.inputs.datasets))
 
 
 def _exports(recipe: Recipe) -> Iterator[Problem]:
     exports = recipe.exports.datasets if recipe.exports else ()
-    tables = tuple(recipe.build.models) or input_names(recipe.inputs.datasets)
+    tables = (*recipe.build.models, *recipe.build.tables) or input_names(recipe.inputs.datasets)
     times = Counter(export.file_name for export in exports)
     for at, export in enumerate(exports):
         place = f"exports.datasets[{at}]"

@@ -23,6 +23,7 @@ from flows.recipe import (
     Recipe,
     RecipeError,
     Strategy,
+    finds_previous,
     input_names,
 )
 
@@ -78,8 +79,12 @@ class Resolver:
         for name, times in Counter(input_names(datasets)).items():
             if times > 1:
                 raise self._refusal("inputs.datasets", f"{name} {times} times", "inputs that differ")
+        env = dict(self.recipe.env)
+        if finds_previous(self.recipe) and (previous := newest_before(self._released, version)):
+            env[VERSION_PREV] = previous
         return self.recipe.model_copy(
             update={
+                "env": env,
                 "version": version,
                 "version_strategy": None,
                 "version_type": None,

@@ -1,0 +1,42 @@
+"""A folder as one file, and back: the same content gives the same bytes."""
+
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def pack(folder: Path, files: Iterable[Path], archive: Path) -> Path:
+    """Write files and folders below `folder` as a tar file, without owners, times or other marks of a host.
+
+    A link is kept where it stays within the folder; else it is left out.
+    """
+    with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as target:
+        for path in sorted(set(files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+                continue
+            entry = target.gettarinfo(path, str(path.relative_to(folder)))
+            if entry is None or not (entry.isreg() or entry.isdir() or entry.issym() or entry.islnk()):
+                continue
+            if entry.islnk():
+                entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", path.stat().st_size
+            entry.uid = entry.gid = entry.mtime = 0
+            entry.uname = entry.gname = ""
+            entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+            entry.pax_headers = {}
+            if entry.isreg():
+                with path.open("rb") as content:
+                    target.addfile(entry, content)
+            else:
+                target.addfile(entry)
+    return archive
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Write what `pack` packed into `folder`; nothing is written outside it."""
+    with tarfile.open(archive) as source:
+        source.extractall(folder, filter="data")
+
+
+def below(folder: Path) -> list[Path]:
+    """Everything below a folder."""
+    return list(folder.rglob("*"))
