@@ -17,7 +17,7 @@ from flows import definitions, keys
 from flows.artifacts import Artifact
 from flows.lifecycle.command import given_to
 from flows.lifecycle.exports import Package
-from flows.lifecycle.model import in_order
+from flows.lifecycle.lineage import in_order
 from flows.lifecycle.sources import Catalog
 from flows.lifecycle.tables import Table
 from flows.options import Stage, forced

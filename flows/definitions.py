@@ -81,7 +81,7 @@ LOAD = Definition(
     title=INPUT_TITLE,
     labelled=True,
     outside_key=frozenset({"catalog"}),
-    libraries=("duckdb", "python-calamine"),
+    libraries=("duckdb", "pyogrio", "python-calamine"),
     retries=2,
     retry_on=(CatalogUnreachable, ConnectionError, TimeoutError),
 )
@@ -96,7 +96,7 @@ COMMAND = Definition(
     outside_key=frozenset({"limit_seconds", "say"}),
 )
 BUILD = Definition(stage="build", function=build.build)
-PACKAGE = Definition(stage="package", function=package.package, libraries=("duckdb",))
+PACKAGE = Definition(stage="package", function=package.package, libraries=("duckdb", "pyogrio", "xlsxwriter"))
 
 SIMULATED_PLAN = Definition(
     stage="plan",

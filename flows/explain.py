@@ -16,7 +16,7 @@ from flows import definitions, keys, results
 from flows.artifacts import Artifact, Output
 from flows.definitions import Definition
 from flows.lifecycle.command import Ran, given_to
-from flows.lifecycle.model import in_order
+from flows.lifecycle.lineage import in_order
 from flows.lifecycle.sources import Catalog
 from flows.lifecycle.tables import Table, Tables
 from flows.publish import Releases

@@ -57,9 +57,9 @@ TEXTS = {
     "attribute of a variable": (GOOD.replace("name: Good", "name: '{{ \"\".__class__ }}'"), "__class__"),
     "includes itself": (f"base_recipe: recipe.yml\n{GOOD}", "recipe.yml"),
     "export of no table": (GOOD.replace("name: bpl_libraries, format", "name: nothing, format"), "nothing"),
-    "format that is not written": (GOOD.replace("format: csv", "format: shp"), "shp"),
+    "format that is not written": (GOOD.replace("format: csv", "format: dat"), "dat"),
     "unknown format": (GOOD.replace("format: csv", "format: doc"), "parquet"),
-    "file type that is not read": (GOOD.replace("file_type: csv", "file_type: gdb"), "gdb"),
+    "file type that is not read": (GOOD.replace("file_type: csv", "file_type: pg_dump"), "pg_dump"),
 }
 
 

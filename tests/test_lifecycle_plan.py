@@ -37,7 +37,7 @@ def catalog(tmp_path):
         ("a", "25v9", "csv"),
         ("a", "25v10", "csv"),
         ("a", "25v10", "parquet"),
-        ("b", "1", "geojson"),
+        ("b", "1", "sql"),
         ("thing", "24Q3", "csv"),
         ("thing", "24Q4", "csv"),
     ]:
@@ -172,7 +172,7 @@ def test_a_real_build_needs_a_release_where_it_builds_on_one(plan, changes, plac
             "inputs.datasets[0].file_type",
             "has csv of",
         ),
-        ({"id": "b", "version": "1"}, "inputs.datasets[0].file_type", "geojson"),
+        ({"id": "b", "version": "1"}, "inputs.datasets[0].file_type", "pg_dump"),
         ({"id": "a", "version_env_var": "VERSION_PREV"}, "inputs.datasets[0].version_env_var", "no release"),
         (
             {"id": "a", "version_env_var": "OTHER"},
@@ -198,11 +198,11 @@ def test_a_real_build_refuses_what_it_cannot_have(plan, dataset, place, said):
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({"exports": {"datasets": [{"name": "a", "format": "shp"}]}}, "exports.datasets[0].format"),
+        ({"exports": {"datasets": [{"name": "a", "format": "dat"}]}}, "exports.datasets[0].format"),
         ({"exports": {"datasets": [{"name": "a", "format": "gdb"}]}}, "exports.datasets[0].format"),
         ({"exports": {"datasets": [{"name": "zzz", "format": "csv"}]}}, "exports.datasets[0].name"),
         (
-            {"exports": {"datasets": [{"name": "a", "format": "csv", "custom": {"header": False}}]}},
+            {"exports": {"datasets": [{"name": "a", "format": "csv", "custom": {"heading": False}}]}},
             "exports.datasets[0].custom",
         ),
         (
@@ -288,7 +288,7 @@ def test_what_nothing_gives_is_called_simulated(plan):
         "zzz": "simulated",
     }
     kinds = {item.name: item.dataset.file_type for item in lock.inputs}
-    assert kinds == {"a": "parquet", "b": "geojson", "c": "parquet", "d": "parquet", "zzz": "parquet"}
+    assert kinds == {"a": "parquet", "b": "parquet", "c": "parquet", "d": "parquet", "zzz": "parquet"}
     assert all(item.dataset.made_up for item in lock.inputs)
 
 

@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import duckdb
+import pyogrio
 import pytest
 import xlsxwriter
 
@@ -34,9 +35,9 @@ def scratch(tmp_path_factory):
 
 @pytest.fixture
 def given(tmp_path, scratch):
-    def given(content, file_type="csv", packing="", limit=2**30, **custom):
+    def given(content, file_type="csv", packing="", limit=2**30, extension=None, **custom):
         shutil.rmtree(tmp_path / "catalog", ignore_errors=True)
-        file = tmp_path / "catalog" / "a" / "1" / f"a.{file_type}{packing}"
+        file = tmp_path / "catalog" / "a" / "1" / f"a.{extension or file_type}{packing}"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content if isinstance(content, bytes) else content.encode())
         catalog = Catalog(str(tmp_path / "catalog"), limit_bytes=limit)
@@ -225,6 +226,130 @@ def test_a_sheet_is_read_as_text(given, workbook):
         given(workbook, "xlsx", sheet="Third")
     with pytest.raises(InputError, match="no workbook"):
         given(workbook[:1000], "xlsx")
+
+
+FEATURES = {
+    "type": "FeatureCollection",
+    "features": [
+        {
+            "type": "Feature",
+            "properties": {"bin id": "00042", "floors": 3, "built": "2024-01-31", "height": 1.5},
+            "geometry": {"type": "Point", "coordinates": [-73.9, 40.7]},
+        },
+        {
+            "type": "Feature",
+            "properties": {"bin id": "7", "floors": None, "built": None, "height": 2.0},
+            "geometry": {"type": "Polygon", "coordinates": [[[0, 0], [0, 1], [1, 1], [0, 0]]]},
+        },
+    ],
+}
+POINTS = {**FEATURES, "features": FEATURES["features"][:1]}
+
+
+def shapes(table):
+    return duckdb.sql(f"select st_astext(geometry) from '{table.file}'").fetchall()
+
+
+def test_features_keep_their_types_text_and_reference_system(given):
+    table = given(json.dumps(FEATURES), "geojson")
+    assert [(column.name, column.type) for column in table.columns] == [
+        ("bin_id", "VARCHAR"),
+        ("floors", "INTEGER"),
+        ("built", "VARCHAR"),
+        ("height", "DOUBLE"),
+        ("geometry", "GEOMETRY('EPSG:4326')"),
+    ]
+    assert [row[:4] for row in rows(table)] == [("00042", 3, "2024-01-31", 1.5), ("7", None, None, 2.0)]
+    assert shapes(table) == [("POINT (-73.9 40.7)",), ("POLYGON ((0 0, 0 1, 1 1, 0 0))",)]
+
+
+@pytest.mark.parametrize("content", ["<html>", "", "{}", '{"type": "FeatureCollection"'])
+def test_what_is_no_geojson_is_told(given, content):
+    with pytest.raises(InputError, match="no readable geojson"):
+        given(content, "geojson")
+
+
+@pytest.mark.parametrize(
+    ("kind", "extension"), [("geojson", "geojson"), ("shp", "shp.zip"), ("gpkg", "gpkg")]
+)
+def test_geometry_goes_out_and_comes_back_with_the_same_bytes_every_time(given, scratch, kind, extension):
+    table = given(json.dumps(POINTS), "geojson")
+    exports = {"datasets": [{"name": "a", "format": kind}]}
+    first, second = (contents(packaged(table, exports, scratch())) for _ in range(2))
+    assert first == second
+    name = "a.zip" if kind == "shp" else f"a.{kind}"
+    if kind == "gpkg":
+        file = scratch() / name
+        file.write_bytes(first[name])
+        assert pyogrio.read_info(file)["crs"] == "EPSG:4326"
+        return
+    back = given(first[name], "shapefile" if kind == "shp" else kind, extension=extension)
+    assert shapes(back) == [("POINT (-73.9 40.7)",)]
+    assert rows(back)[0][:2] == ("00042", 3)
+    assert back.columns[-1].type == "GEOMETRY('EPSG:4326')"
+
+
+def test_a_layer_is_named_where_there_are_several(given, scratch):
+    folder = scratch()
+    for name in ("one", "other"):
+        file = folder / f"{name}.geojson"
+        file.write_text(json.dumps(POINTS))
+        table = given(json.dumps(POINTS), "geojson")
+        made = contents(
+            packaged(
+                table, {"datasets": [{"name": "a", "format": "shp", "filename": f"{name}.zip"}]}, scratch()
+            )
+        )
+        with zipfile.ZipFile(io.BytesIO(made[f"{name}.zip"])) as archive:
+            archive.extractall(folder / "both")
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        for part in sorted((folder / "both").iterdir()):
+            archive.write(part, part.name)
+    with pytest.raises(InputError, match=r"there is 2 layers; say .*one of one, other"):
+        given(target.getvalue(), "shapefile", extension="shp.zip")
+    assert given(target.getvalue(), "shapefile", extension="shp.zip", layer="other").rows == 1
+    with pytest.raises(InputError, match="no layer third"):
+        given(target.getvalue(), "shapefile", extension="shp.zip", layer="third")
+
+
+def test_a_table_without_geometry_is_no_map(given, scratch):
+    with pytest.raises(ValueError, match="table a has no column of geometry"):
+        packaged(given("id\n1\n"), {"datasets": [{"name": "a", "format": "geojson"}]}, scratch())
+
+
+def test_geometry_stands_as_text_where_there_is_no_column_for_it(given, scratch):
+    table = given(json.dumps(POINTS), "geojson")
+    exports = {"datasets": [{"name": "a", "format": kind} for kind in ("csv", "json", "xlsx")]}
+    made = contents(packaged(table, exports, scratch()))
+    assert (
+        made["a.csv"] == b"bin_id,floors,built,height,geometry\n00042,3,2024-01-31,1.5,POINT (-73.9 40.7)\n"
+    )
+    assert json.loads(made["a.json"])[0]["geometry"] == "POINT (-73.9 40.7)"
+    dictionary = list(csv.DictReader(io.StringIO(made["data_dictionary.csv"].decode())))
+    assert dictionary[-1]["type"] == "GEOMETRY('EPSG:4326')"
+    assert dictionary[-1]["example"] == "POINT (-73.9 40.7)"
+
+
+def test_a_workbook_holds_numbers_and_text_with_the_same_bytes_every_time(given, scratch, tmp_path):
+    file = tmp_path / "x.parquet"
+    numbers = "7 as n, 2::bigint ** 60 as big, 1.5 as x"
+    query = f"select '00042' as id, {numbers}, true as b, date '2024-01-31' as d, null as e"
+    duckdb.sql(f"copy ({query}) to '{file}'")
+    table = given(file.read_bytes(), "parquet")
+    exports = {"datasets": [{"name": "a", "format": "xlsx"}]}
+    first, second = (contents(packaged(table, exports, scratch())) for _ in range(2))
+    assert first == second
+    back = given(first["a.xlsx"], "xlsx")
+    assert rows(back)[0][:2] == ("00042", "7")
+    assert rows(back)[0][3:] == ("1.5", "true", "2024-01-31", None)
+
+
+def test_csv_is_written_as_the_export_says(given, scratch):
+    table = given("id,x\n00042,a;b\n7,\n")
+    custom = {"delimiter": ";", "header": False, "quote": "all"}
+    exports = {"datasets": [{"name": "a", "format": "csv", "custom": custom}]}
+    assert contents(packaged(table, exports, scratch()))["a.csv"] == b'"00042";"a;b"\n"7";\n'
 
 
 def packed(content, packing):

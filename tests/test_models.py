@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from flows.lifecycle.model import ModelError, check_models, in_order, model
+from flows.lifecycle.lineage import ModelError, check_models, in_order
+from flows.lifecycle.model import model
 from flows.lifecycle.sql import QueryError, place, references
 from flows.lifecycle.tables import Column, Table
 from flows.recipe import Model

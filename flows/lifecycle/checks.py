@@ -5,22 +5,19 @@ from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from flows.lifecycle.model import check_models
-from flows.lifecycle.readers import OPTIONS
+from flows.lifecycle.formats import EXPORT_OPTIONS, OPTIONS, WRITABLE
+from flows.lifecycle.lineage import check_models
 from flows.lifecycle.sources import READABLE
 from flows.recipe import (
     CATALOG,
     VERSION_PREV,
     CommandType,
-    ExportFormat,
     Problem,
     Recipe,
     RecipeError,
     input_names,
 )
 
-WRITABLE = (ExportFormat.CSV, ExportFormat.PARQUET)
-"""The formats that a real build can write."""
 PYTHON_RUN = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?")
 READ_OPTIONS = frozenset().union(*OPTIONS.values())
 """What `custom` says to readers; whatever else stands there is for others."""
@@ -81,10 +78,9 @@ def _exports(recipe: Recipe) -> Iterator[Problem]:
         place = f"exports.datasets[{at}]"
         if export.format not in WRITABLE:
             yield Problem(f"{place}.format", export.format, f"{' or '.join(WRITABLE)} {_SIMULATE}")
-        elif export.custom:
-            yield Problem(
-                f"{place}.custom", ", ".join(export.custom), f"none for {export.format} {_SIMULATE}"
-            )
+        elif unknown := sorted(export.custom.keys() - EXPORT_OPTIONS.get(export.format, frozenset())):
+            valid = ", ".join(sorted(EXPORT_OPTIONS.get(export.format, ()))) or "none"
+            yield Problem(f"{place}.custom", ", ".join(unknown), f"{valid} for {export.format} {_SIMULATE}")
         if times[export.file_name] > 1:
             found = f"{export.file_name}, which {times[export.file_name]} exports are called"
             yield Problem(f"{place}.filename", found, f"a file name of its own {_SIMULATE}")

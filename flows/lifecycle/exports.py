@@ -5,21 +5,30 @@ import hashlib
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import xlsxwriter
 
 from flows.artifacts import File, Frozen, Output
-from flows.lifecycle.tables import PARQUET, Table, database, identifier
+from flows.lifecycle.folders import stored_zip
+from flows.lifecycle.geometry import DRIVERS, write_features
+from flows.lifecycle.quoting import identifier, literal
+from flows.lifecycle.tables import PARQUET, Table, database, is_geometry
 from flows.recipe import Export, ExportFormat, Exports
 
 DICTIONARY = ("table", "column", "type", "rows", "nulls", "distinct", "min", "max", "example")
 _LONGEST = 80
 _COPY_OPTIONS = {
-    ExportFormat.CSV: "format csv, header",
     ExportFormat.PARQUET: PARQUET,
+    ExportFormat.JSON: "format json, array true",
 }
+SHEET_ROWS = 2**20
+ROWS_AT_ONCE = 2**13
+LARGEST_EXACT = 2**53
+"""Sheets hold numbers as floats: integers beyond stand there as text."""
 
 
 class PackagedFile(Frozen):
@@ -54,15 +63,81 @@ def export_names(exports: Exports, tables: Mapping[str, Table]) -> dict[str, tup
     return files
 
 
-def write_export(name: str, kind: ExportFormat, table: Table, scratch: Path) -> PackagedFile:
-    """Write a table as CSV or Parquet, in its own row order."""
-    path = _place(name, scratch)
+def write_export(name: str, export: Export, table: Table, scratch: Path) -> PackagedFile:
+    """Write a table in the format of an export, in its own row order.
+
+    Raises:
+        ValueError: if the format cannot hold it.
+    """
+    path, kind = _place(name, scratch), export.format
     with database(scratch) as connection:
-        connection.execute(
-            f"copy (from read_parquet($table)) to $file ({_COPY_OPTIONS[kind]})",
-            {"table": str(table.file), "file": str(path)},
-        )
+        if kind in DRIVERS:
+            write_features(connection, Path(str(table.file)), kind, export.name, path)
+        elif kind is ExportFormat.XLSX:
+            _write_workbook(connection, table, export.name, path)
+        else:
+            options = _csv_options(export.custom) if kind is ExportFormat.CSV else _COPY_OPTIONS[kind]
+            connection.execute(
+                f"copy (select {_columns_of(table, kind)} from read_parquet($table)) to $file ({options})",  # noqa: S608
+                {"table": str(table.file), "file": str(path)},
+            )
     return PackagedFile(name=name, format=kind, file=path, rows=table.rows)
+
+
+def _columns_of(table: Table, kind: ExportFormat) -> str:
+    """Geometry as WKT, where the format has no column for it."""
+    if kind is ExportFormat.PARQUET or not any(is_geometry(column.type) for column in table.columns):
+        return "*"
+    return ", ".join(
+        f"st_astext({identifier(column.name)}) as {identifier(column.name)}"
+        if is_geometry(column.type)
+        else identifier(column.name)
+        for column in table.columns
+    )
+
+
+def _csv_options(custom: Mapping[str, Any]) -> str:
+    header = str(custom.get("header", True)).lower() != "false"
+    quoted = ", force_quote *" if custom.get("quote") == "all" else ""
+    delimiter = literal(str(custom.get("delimiter") or ","))
+    return f"format csv, header {header}, delimiter {delimiter}{quoted}"
+
+
+def _write_workbook(connection: duckdb.DuckDBPyConnection, table: Table, name: str, path: Path) -> None:
+    if table.rows >= SHEET_ROWS:
+        raise ValueError(f"table {name} has {table.rows:,} rows, and a sheet has {SHEET_ROWS:,}")
+    deflated = path.with_name(f"{path.name}.deflated")
+    book = xlsxwriter.Workbook(deflated, {"constant_memory": True, "strings_to_urls": False})
+    book.set_properties({"created": datetime(1980, 1, 1, tzinfo=UTC).replace(tzinfo=None)})
+    sheet = book.add_worksheet(name[:31])
+    sheet.write_row(0, 0, [column.name for column in table.columns])
+    columns = _columns_of(table, ExportFormat.XLSX)
+    rows = connection.execute(f"select {columns} from read_parquet(?)", [str(table.file)])  # noqa: S608
+    at = 0
+    while batch := rows.fetchmany(ROWS_AT_ONCE):
+        for row in batch:
+            at += 1
+            for number, value in enumerate(row):
+                _write_cell(sheet, at, number, value)
+    book.close()
+    with zipfile.ZipFile(deflated) as archive:
+        parts = path.with_name(f"{path.name}.parts")
+        archive.extractall(parts)
+        stored_zip(path, [(part, parts / part) for part in archive.namelist()])
+    shutil.rmtree(parts)
+    deflated.unlink()
+
+
+def _write_cell(sheet: Any, row: int, column: int, value: object) -> None:
+    match value:
+        case None:
+            return
+        case bool():
+            sheet.write_boolean(row, column, value)
+        case int() | float() if abs(value) < LARGEST_EXACT:
+            sheet.write_number(row, column, value)
+        case _:
+            sheet.write_string(row, column, str(value))
 
 
 def write_text(name: str, kind: str, lines: Iterable[str], scratch: Path) -> PackagedFile:
@@ -73,21 +148,12 @@ def write_text(name: str, kind: str, lines: Iterable[str], scratch: Path) -> Pac
 
 
 def zipped(name: str, exported: Iterable[PackagedFile], scratch: Path) -> PackagedFile:
-    """All exported files in one archive.
-
-    They are stored, not deflated: what deflate writes differs between builds of zlib.
-    """
-    path = _place(name, scratch)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for export in sorted(exported, key=lambda export: export.name):
-            source = Path(str(export.file))
-            entry = zipfile.ZipInfo(source.name, date_time=(1980, 1, 1, 0, 0, 0))
-            entry.create_system = 3
-            entry.external_attr = 0o100644 << 16
-            entry.file_size = source.stat().st_size
-            with source.open("rb") as content, archive.open(entry, "w") as target:
-                shutil.copyfileobj(content, target, 2**20)
-    return PackagedFile(name=name, format="zip", file=path)
+    """All exported files in one archive."""
+    entries = [
+        (Path(str(export.file)).name, Path(str(export.file)))
+        for export in sorted(exported, key=lambda export: export.name)
+    ]
+    return PackagedFile(name=name, format="zip", file=stored_zip(_place(name, scratch), entries))
 
 
 def with_checksums(files: Iterable[PackagedFile], scratch: Path) -> Package:

@@ -1,6 +1,8 @@
 """A folder as one file, and back: the same content gives the same bytes."""
 
+import shutil
 import tarfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,6 +37,22 @@ def unpack(archive: Path, folder: Path) -> None:
     """Write what `pack` packed into `folder`; nothing is written outside it."""
     with tarfile.open(archive) as source:
         source.extractall(folder, filter="data")
+
+
+def stored_zip(archive: Path, entries: Iterable[tuple[str, Path]]) -> Path:
+    """Write files under these names as a zip file, in this order.
+
+    They are stored, not deflated: what deflate writes differs between builds of zlib.
+    """
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as target:
+        for name, path in entries:
+            entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            entry.create_system = 3
+            entry.external_attr = 0o100644 << 16
+            entry.file_size = path.stat().st_size
+            with path.open("rb") as content, target.open(entry, "w") as written:
+                shutil.copyfileobj(content, written, 2**20)
+    return archive
 
 
 def below(folder: Path) -> list[Path]:

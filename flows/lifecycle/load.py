@@ -6,7 +6,7 @@ from pathlib import Path
 import duckdb
 
 from flows.lifecycle.readers import READERS
-from flows.lifecycle.sources import READABLE, Catalog, InputError
+from flows.lifecycle.sources import EXTENSIONS, READABLE, Catalog, InputError
 from flows.lifecycle.tables import Table, database, read_table
 from flows.recipe import LockedDataset
 
@@ -25,7 +25,7 @@ def load(dataset: LockedDataset, *, catalog: Catalog, scratch: Path) -> Table:
         raise InputError(dataset.id, dataset.version, f"{dataset.file_type} files cannot be read.")
     table = scratch / f"{dataset.id}.parquet"
     reader = READERS.get(dataset.file_type)
-    fetched = scratch / "fetched" if reader else table
+    fetched = scratch / f"fetched.{EXTENSIONS[dataset.file_type]}" if reader else table
     catalog.fetch(dataset.id, dataset.version, dataset.file_type, fetched)
     try:
         with database(scratch) as connection:

@@ -33,7 +33,7 @@ def package(  # noqa: PLR0913, PLR0917
         tables: with local files.
     """
     exported = [
-        write_export(file, export.format, tables[export.name], scratch)
+        write_export(file, export, tables[export.name], scratch)
         for file, layers in export_names(exports, tables).items()
         for export in layers
     ]

@@ -1,7 +1,6 @@
 """Files of many formats as Parquet. Text stays text: an id `00042` keeps its zeros."""
 
 import csv
-from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from pathlib import Path
@@ -10,18 +9,14 @@ from typing import Any
 import duckdb
 import python_calamine
 
-from flows.lifecycle.tables import PARQUET, identifier, literal
+from flows.lifecycle.geometry import features_to_parquet
+from flows.lifecycle.quoting import identifier, literal
+from flows.lifecycle.tables import PARQUET, usable
 from flows.recipe import FileType
 
 Connection = duckdb.DuckDBPyConnection
 Reader = Callable[[Connection, Path, Path, Mapping[str, Any]], None]
 
-OPTIONS = {
-    FileType.CSV: frozenset({"delimiter", "encoding", "quote"}),
-    FileType.JSON: frozenset({"records"}),
-    FileType.XLSX: frozenset({"sheet"}),
-}
-"""What an input's `custom` may say of how it is read, by its file type."""
 DELIMITERS = ",\t;|"
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 SCALARS = frozenset({"BIGINT", "HUGEINT", "UBIGINT", "DOUBLE", "BOOLEAN"})
@@ -115,25 +110,13 @@ def xlsx_to_parquet(connection: Connection, source: Path, target: Path, custom: 
     text.unlink()
 
 
-def usable(names: list[str]) -> list[str]:
-    """Column names for SQL: without space around them, and `_` for `-`, `'` and space.
-
-    Raises:
-        ValueError: if one is empty, or two are then the same.
-    """
-    made = [name.strip().translate(str.maketrans("-' ", "___")) for name in names]
-    if not made or not all(made):
-        raise ValueError("its first line does not name every column")
-    twice = [name for name, times in Counter(map(str.lower, made)).items() if times > 1]
-    if twice:
-        raise ValueError(f"its first line names a column twice: {', '.join(twice)}")
-    return made
-
-
 READERS: dict[FileType, Reader] = {
     FileType.CSV: csv_to_parquet,
     FileType.JSON: json_to_parquet,
     FileType.XLSX: xlsx_to_parquet,
+    FileType.GEOJSON: features_to_parquet,
+    FileType.SHAPEFILE: features_to_parquet,
+    FileType.GDB: features_to_parquet,
 }
 
 

@@ -121,7 +121,7 @@ def _export(
 ) -> PackagedFile:
     first = layers[0]
     if len(layers) == 1 and first.format in (ExportFormat.CSV, ExportFormat.PARQUET):
-        return write_export(file, first.format, tables[first.name], scratch)
+        return write_export(file, first.model_copy(update={"custom": {}}), tables[first.name], scratch)
     described = (f"{layer.format} of {layer.name}, {_sha256(tables[layer.name])}" for layer in layers)
     return write_text(file, first.format, [title, "made up by a simulated build", *described], scratch)
 

@@ -41,7 +41,10 @@ PREFERRED = (
     FileType.SHAPEFILE,
 )
 """Where a recipe gives no file type, the first of these that the catalog has."""
-READABLE = (FileType.CSV, FileType.PARQUET, FileType.JSON, FileType.XLSX)
+READABLE = (
+    *(FileType.CSV, FileType.PARQUET, FileType.JSON, FileType.XLSX),
+    *(FileType.GEOJSON, FileType.SHAPEFILE, FileType.GDB),
+)
 """The file types that a real build can read."""
 PACKABLE = (FileType.CSV, FileType.JSON)
 """Those that may be packed, each file by itself."""

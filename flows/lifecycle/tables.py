@@ -1,6 +1,9 @@
 """Tables as Parquet files, and the DuckDB that reads and writes them."""
 
+import json
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -9,6 +12,7 @@ from pathlib import Path
 import duckdb
 
 from flows.artifacts import File, Frozen, Output
+from flows.lifecycle.quoting import literal
 
 PARQUET = "format parquet, compression zstd, row_group_size 122880"
 """How every Parquet file is written."""
@@ -89,15 +93,41 @@ def read_table(connection: duckdb.DuckDBPyConnection, file: Path) -> Table:
     return Table(
         file=file,
         rows=counted[0][0],
-        columns=tuple(Column(name=name, type=kind) for name, kind, *_ in columns),
+        columns=tuple(Column(name=name, type=short_type(kind)) for name, kind, *_ in columns),
     )
 
 
-def identifier(name: str) -> str:
-    """A column's name as it stands in SQL."""
-    return '"' + name.replace('"', '""') + '"'
+def usable(names: list[str]) -> list[str]:
+    """Column names for SQL: without space around them, and `_` for `-`, `'` and space.
+
+    Raises:
+        ValueError: if one is empty, or two are then the same.
+    """
+    made = [name.strip().translate(str.maketrans("-' ", "___")) for name in names]
+    if not made or not all(made):
+        raise ValueError("its first line does not name every column")
+    twice = [name for name, times in Counter(map(str.lower, made)).items() if times > 1]
+    if twice:
+        raise ValueError(f"its first line names a column twice: {', '.join(twice)}")
+    return made
 
 
-def literal(text: str) -> str:
-    """A text as it stands in SQL."""
-    return "'" + text.replace("'", "''") + "'"
+def is_geometry(type_: str) -> bool:
+    """Whether this is DuckDB's name of a geometry's type."""
+    return type_.upper().startswith("GEOMETRY")
+
+
+def crs_of(type_: str) -> str | None:
+    """The coordinate reference system in the name of a geometry's type."""
+    found = re.fullmatch(r"GEOMETRY\('(.*)'\)", type_, re.DOTALL | re.IGNORECASE)
+    return found[1].replace("''", "'") if found else None
+
+
+def short_type(type_: str) -> str:
+    """A type's name as people read it: a CRS by its authority's code, where it has one."""
+    crs = crs_of(type_)
+    try:
+        authority = json.loads(crs or "")["id"]
+        return f"GEOMETRY('{authority['authority']}:{authority['code']}')"
+    except (ValueError, KeyError, TypeError):
+        return type_ if crs is None or len(crs) < 40 else "GEOMETRY"
