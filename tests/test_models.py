@@ -13,6 +13,7 @@ from flows.lifecycle.model import model
 from flows.lifecycle.sql import QueryError, place, references
 from flows.lifecycle.tables import Column, Table
 from flows.recipe import Model
+from tests.processes import building
 from tests.recipes import REAL, Product
 from tests.wholeness import assert_whole
 
@@ -145,6 +146,16 @@ def test_a_damaged_model_is_made_again(modelled: Product) -> None:
     modelled.build()
     assert outcomes(modelled)["twice"] == "healed"
     assert {outcomes(modelled)[name] for name in ("joined", "counted", "build", "package")} == {"reused"}
+
+
+def test_a_killed_build_redoes_only_the_model_that_ran(modelled: Product) -> None:
+    with building(modelled.read, hold_at="model joined") as killed:
+        killed.until("model joined", "running")
+        killed.process.kill()
+        killed.process.join()
+    assert modelled.build().exit_code == 0, modelled.last.said
+    found = outcomes(modelled)
+    assert (found["twice"], found["joined"], found["counted"]) == ("reused", "executed", "executed")
 
 
 def test_forced_models_run_alone(modelled: Product) -> None:
