@@ -13,7 +13,7 @@ from blocks.leases import lease
 from blocks.store import Absent, Damaged, Store, Stored
 from flows import keys
 from flows.artifacts import Artifact, Frozen
-from flows.lifecycle.versions import newest
+from flows.lifecycle.versions import newest, newest_before
 from flows.recipe import Lock, Problem, Recipe, RecipeError
 from flows.recipe_file import parse_recipe
 from flows.results import Found
@@ -236,7 +236,9 @@ def _publish(
         _delete(folder, strays)
         return Published(uri=uri, publish=Publishing.UNCHANGED, document=before)
     files = [named[name] if name in fine else folder.copy(name, wanted[name]) for name in sorted(wanted)]
-    files.append(folder.write(METADATA, metadata))
+    files.append(
+        folder.write(METADATA, {**metadata, **_row_counts(folder, package, real=not lock.simulated)})
+    )
     keep = before if before and same else None
     document = PackageDocument(
         product=lock.product,
@@ -252,6 +254,22 @@ def _publish(
     _verify(folder, document)
     outcome = Publishing.REPAIRED if same or damaged else Publishing.PUBLISHED
     return Published(uri=uri, publish=outcome, document=document)
+
+
+def _row_counts(folder: Folder, package: Found, *, real: bool) -> dict[str, Any]:
+    """The rows of each file; of a real build also those of the release before it."""
+    content: Any = package.value
+    rows = {file.name: file.rows for file in content.files if file.rows is not None}
+    try:
+        released = Releases(folder.store, folder.product).versions() if real else ()
+        previous = newest_before(released, folder.version)
+        if previous is None:
+            return {"rows": rows}
+        name = f"{Folder(folder.store, folder.product, previous).prefix}{METADATA}"
+        before = json.loads(folder.store.read(name, MOST_BYTES)[0]).get("rows")
+    except (Absent, Damaged, ValueError, AttributeError):
+        return {"rows": rows}
+    return {"rows": rows, "previous": {"version": previous, "rows": before}}
 
 
 def _before(folder: Folder) -> tuple[PackageDocument | None, bool]:

@@ -34,6 +34,26 @@ def everything(product: Product) -> dict[str, bytes]:
     return {name: product.bucket.read(name) for name in product.bucket.names(PACKAGE)}
 
 
+def test_build_metadata_counts_rows_beside_those_of_the_release_before(product: Product) -> None:
+    product.kind = REAL
+    product.build()
+    first = json.loads(everything(product)[f"{PACKAGE}build_metadata.json"])
+    assert first["rows"] == {"a.csv": 2, "b.parquet": 2, "data_dictionary.csv": 4}
+    assert "previous" not in first
+    product.recipe["version"] = "25Q2"
+    product.offer("a", "2", "id,a\n1,one\n")
+    product.inputs[0]["version"] = "2"
+    product.build()
+    name = "packages/thing/25Q2/build_metadata.json"
+    second = product.bucket.document(name)
+    assert second["rows"]["a.csv"] == 1
+    assert second["previous"] == {"version": "25Q1", "rows": first["rows"]}
+    product.bucket.put(f"{PACKAGE}package.json", b"{")
+    product.bucket.delete(name)
+    assert product.build().publish == "repaired"
+    assert "previous" not in product.bucket.document(name)
+
+
 def elsewhere(product: Product) -> dict[str, bytes]:
     """What an empty bucket comes to."""
     with product.elsewhere() as other:
