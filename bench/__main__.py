@@ -1,6 +1,6 @@
 """Speed and memory beside stock Prefect and the raw limit.
 
-    .venv/bin/python -m bench [rebuild] [handoff] [inputs]
+    .venv/bin/python -m bench [rebuild] [handoff] [inputs] [models] [rows]
 
 Every ratio comes from runs that alternate on one machine. The servers are the ones of local mode.
 """
@@ -15,14 +15,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import handoff, inputs, rebuild
+from bench import handoff, inputs, models, rebuild
+from bench import rows as many_rows
 from bench.table import Row, shown
 from blocks import s3
 from blocks.settings import Settings
 from stack import servers
 from stack.ports import HOST, free_ports
 
-SUITES = {"rebuild": rebuild.rows, "handoff": handoff.rows, "inputs": inputs.rows}
+SUITES = {
+    "rebuild": rebuild.rows,
+    "handoff": handoff.rows,
+    "inputs": inputs.rows,
+    "models": models.rows,
+    "rows": many_rows.rows,
+}
 START_SECONDS = 120
 
 
