@@ -79,13 +79,8 @@ def rows(measure: Callable[[dict[str, str], str], Any], home: Path) -> list[Row]
         what = f"{done}; DuckDB alone, {threads} threads"
         found.append(Row(what, f"{took:.1f} s", f"{alone:.1f} s", took / alone, limit))
     sizes = ", ".join(f"{number:.0f}" for number in memory)
-    millions = ", ".join(map(str, MILLIONS))
-    return [
-        *found,
-        Row(
-            f"peak memory of these, {millions} million rows", f"{sizes} MB", "", memory[-1] / memory[0], None
-        ),
-    ]
+    what = f"peak memory of these, {', '.join(map(str, MILLIONS))} million rows"
+    return [*found, Row(what, f"{sizes} MB", "", memory[-1] / memory[0], None)]
 
 
 def _fill(catalog: Path) -> None:
