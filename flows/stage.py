@@ -253,14 +253,12 @@ def gather(futures: list[PrefectFuture[Any]]) -> list[Any]:
             values.append(future.result())
         except Exception as error:  # noqa: BLE001
             errors.append(error)
-    errors.sort(key=lambda error: not isinstance(error, StageFailed))
-    if len(errors) > 1:
-        others = ", ".join(
-            error.label or error.stage for error in errors[1:] if isinstance(error, StageFailed)
-        )
-        errors[0].args = (f"{errors[0]} ({len(errors) - 1} more failed: {others})",)
+    failed = [error for error in errors if isinstance(error, StageFailed)]
+    if len(failed) > 1:
+        others = ", ".join(error.label or error.stage for error in failed[1:])
+        failed[0].args = (f"{failed[0]} ({len(failed) - 1} more failed: {others})",)
     if errors:
-        raise errors[0]
+        raise next(iter(failed), errors[0])
     return values
 
 
