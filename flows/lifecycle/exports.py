@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import xlsxwriter
 
 from flows.artifacts import File, Frozen, Output
 from flows.lifecycle.folders import stored_zip
@@ -104,6 +103,8 @@ def _csv_options(custom: Mapping[str, Any]) -> str:
 
 
 def _write_workbook(connection: duckdb.DuckDBPyConnection, table: Table, name: str, path: Path) -> None:
+    import xlsxwriter
+
     if table.rows >= SHEET_ROWS:
         raise ValueError(f"table {name} has {table.rows:,} rows, and a sheet has {SHEET_ROWS:,}")
     deflated = path.with_name(f"{path.name}.deflated")

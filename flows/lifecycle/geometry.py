@@ -1,4 +1,7 @@
-"""Geometry in and out, by GDAL's own drivers (as pyogrio brings them) and DuckDB's GEOMETRY."""
+"""Geometry in and out, by GDAL's own drivers (as pyogrio brings them) and DuckDB's GEOMETRY.
+
+GDAL is imported where it is needed: that takes longer than many a build.
+"""
 
 import shutil
 import warnings
@@ -7,9 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import pyogrio
-from pyogrio.errors import DataLayerError, DataSourceError
-from pyogrio.raw import open_arrow, write_arrow
 
 from flows.lifecycle.folders import stored_zip
 from flows.lifecycle.quoting import identifier, literal
@@ -24,8 +24,6 @@ FIXED_DAY = "1980-01-01"
 DRIVERS = {ExportFormat.GEOJSON: "GeoJSON", ExportFormat.GPKG: "GPKG", ExportFormat.SHP: "ESRI Shapefile"}
 LAYER_OPTIONS = {ExportFormat.SHP: {"DBF_DATE_LAST_UPDATE": FIXED_DAY}}
 
-pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": f"{FIXED_DAY}T00:00:00.000Z"})
-
 
 def features_to_parquet(
     connection: duckdb.DuckDBPyConnection, source: Path, target: Path, custom: Mapping[str, Any]
@@ -38,6 +36,10 @@ def features_to_parquet(
     Raises:
         ValueError: if GDAL cannot read it, or there is no such layer, or there are several.
     """
+    import pyogrio
+    from pyogrio.errors import DataLayerError, DataSourceError
+    from pyogrio.raw import open_arrow
+
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(source)]
         layer = str(custom.get("layer") or (layers[0] if len(layers) == 1 else ""))
@@ -68,6 +70,10 @@ def write_features(
     Raises:
         ValueError: if it has no geometry.
     """
+    from pyogrio import set_gdal_config_options
+    from pyogrio.raw import write_arrow
+
+    set_gdal_config_options({"OGR_CURRENT_DATE": f"{FIXED_DAY}T00:00:00.000Z"})
     rows = connection.sql(f"from read_parquet({literal(str(table))})")
     shapes = [
         column for column, type_ in zip(rows.columns, rows.types, strict=True) if is_geometry(str(type_))

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
-import python_calamine
 
 from flows.lifecycle.geometry import features_to_parquet
 from flows.lifecycle.quoting import identifier, literal
@@ -95,6 +94,8 @@ def xlsx_to_parquet(connection: Connection, source: Path, target: Path, custom: 
     Raises:
         ValueError: if it is no workbook, or there is no such sheet.
     """
+    import python_calamine
+
     try:
         book = python_calamine.CalamineWorkbook.from_path(str(source))
     except python_calamine.CalamineError as error:
