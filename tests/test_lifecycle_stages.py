@@ -113,6 +113,12 @@ def test_columns_get_names_that_sql_can_say(given):
         given("a-b,a b\n1,2\n")
 
 
+def test_a_header_may_run_over_lines(given):
+    table = given('id,"year\nbuilt"\n1,2\n')
+    assert [column.name for column in table.columns] == ["id", "year\nbuilt"]
+    assert rows(table) == [("1", "2")]
+
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
 def test_the_delimiter_is_found_or_declared(given, delimiter):
     content = f"id{delimiter}x\n00042{delimiter}b c\n"

@@ -1,6 +1,5 @@
 """SQL models: their order, what each may see, their tests, and what runs again when one changes."""
 
-import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +59,7 @@ def test_models_are_made_in_the_order_of_what_they_read(modelled: Product) -> No
     assert published["twice.csv"] == b"id,a\n2,one\n"
     assert published["joined.csv"] == b"id,b\n2,\n"
     assert published["counted.csv"] == b"rows\n1\n"
-    assert published["other.csv"] == b'b\nONE\n""\n' or published["other.csv"] == b"b\nONE\n\n"
+    assert published["other.csv"] == b"b\nONE\n\n"
     assert_whole(modelled.bucket, "thing", "25Q1")
     modelled.build()
     assert set(outcomes(modelled).values()) == {"reused"}
@@ -349,4 +348,3 @@ def test_the_text_of_a_recipe_with_models_survives_its_lock(modelled: Product) -
     answer = modelled.build("--locked")
     assert answer.exit_code == 0, answer.said
     assert modelled.published == before
-    assert io.BytesIO(before["recipe.lock.yml"]).read()

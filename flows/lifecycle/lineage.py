@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flows.lifecycle.quoting import identifier
-from flows.lifecycle.sql import QueryError, place, references
+from flows.lifecycle.sql import QueryError, Reference, place, references
 from flows.recipe import Model, Problem
 
 MODELS = "stage_config.builds.build.models"
@@ -100,21 +100,13 @@ class _Part:
     before: int = 0
     own: str | None = None
 
-    def references(self) -> list["_Reference"]:
-        return [
-            _Reference(one.name, one.at) for one in references(self.query) if one.name.lower() != self.own
-        ]
+    def references(self) -> list[Reference]:
+        return [one for one in references(self.query) if one.name.lower() != self.own]
 
     def at(self, offset: int | None) -> str:
         if offset is None or offset < self.before:
             return ""
         return f" ({place(self.query[self.before :], offset - self.before)})"
-
-
-@dataclass(frozen=True)
-class _Reference:
-    name: str
-    at: int | None
 
 
 def _parts(definition: Model) -> Iterator[_Part]:
@@ -128,6 +120,6 @@ def _parts(definition: Model) -> Iterator[_Part]:
             yield _Part(f"{where}.relationships.to", f"from {identifier(test.relationships.to)}", 10**9)
 
 
-def _references(definition: Model) -> Iterator[_Reference]:
+def _references(definition: Model) -> Iterator[Reference]:
     for part in _parts(definition):
         yield from part.references()

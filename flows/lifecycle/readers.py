@@ -37,7 +37,8 @@ def csv_to_parquet(connection: Connection, source: Path, target: Path, custom: M
     text = _in_utf8(source, custom.get("encoding"))
     first = _first_line(text)
     delimiter, quote = str(custom.get("delimiter") or _delimiter(first)), str(custom.get("quote") or '"')
-    names = usable(next(csv.reader([first], delimiter=delimiter, quotechar=quote, strict=True), []))
+    with text.open(newline="", encoding="utf-8") as lines:
+        names = usable(next(csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True), []))
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
     dialect = f"delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)}"
     query = f"from read_csv($source, auto_detect = false, header = true, {dialect}, columns = {{{columns}}})"

@@ -105,10 +105,10 @@ def usable(names: list[str]) -> list[str]:
     """
     made = [name.strip().translate(str.maketrans("-' ", "___")) for name in names]
     if not made or not all(made):
-        raise ValueError("its first line does not name every column")
+        raise ValueError("it does not name every column")
     twice = [name for name, times in Counter(map(str.lower, made)).items() if times > 1]
     if twice:
-        raise ValueError(f"its first line names a column twice: {', '.join(twice)}")
+        raise ValueError(f"it names a column twice: {', '.join(twice)}")
     return made
 
 
