@@ -374,7 +374,7 @@ def _clocks(stack: Stack | Containers, probe: Probe) -> str:
 def _apart(url: str) -> float:
     try:
         with _opener().open(url, timeout=10) as response:
-            date = response.headers["Date"]
+            date: str = response.headers["Date"]
     except urllib.error.HTTPError as error:
         date = error.headers["Date"]
     except OSError as error:

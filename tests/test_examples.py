@@ -5,8 +5,10 @@ import io
 import json
 import re
 import zipfile
+from pathlib import Path
 
 import pytest
+import yaml
 
 from blocks.settings import CHECKOUT
 from tests.recipes import REAL, Product
@@ -14,7 +16,15 @@ from tests.wholeness import assert_whole
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-EXAMPLES = sorted(str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "examples").rglob("*.yml"))
+
+def is_recipe(path: Path) -> bool:
+    """Whether a file of the examples is a recipe; a dbt project has other YAML."""
+    return "product" in yaml.safe_load(path.read_text())
+
+
+EXAMPLES = sorted(
+    str(path.relative_to(CHECKOUT)) for path in (CHECKOUT / "examples").rglob("*.yml") if is_recipe(path)
+)
 
 
 @pytest.fixture
@@ -65,6 +75,18 @@ def test_commands_of_the_example(example: Product, caplog: pytest.LogCaptureFixt
     assert services[0] == "service,branches"
     assert "cooling center,2" in services
     assert "show: cooling center: 2" in [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("example", ["examples/dbt/recipe.yml"], indirect=True)
+def test_dbt_of_the_example(example: Product, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="prefect.flow_runs"):
+        example.build()
+    assert "cooling center,2" in example.published["services.csv"].decode().splitlines()
+    branches = list(csv.DictReader(io.StringIO(example.published["branches.csv"].decode())))
+    assert [branch["neighborhood"] for branch in branches] == ["Williamsburg", "Windsor Terrace"]
+    said = [record.getMessage() for record in caplog.records]
+    assert any(re.match(r"dbt_build: .*PASS unique_services_service", line) for line in said)
+    assert any("Done. PASS=8 WARN=0 ERROR=0" in line for line in said)
 
 
 def test_the_readme_names_every_example() -> None:
