@@ -111,6 +111,8 @@ class Settings(BaseSettings):
     """Inputs that are loaded at once."""
     input_bytes: int = Field(100 * 2**30, ge=1)
     """How large one input may be, unpacked."""
+    input_seconds: float = Field(3600, gt=0)
+    """How long one input may take to come."""
     lease_seconds: float = Field(15, ge=1, le=3600)
     """How long a lease outlives its holder."""
     store_seconds: float = Field(60, ge=0, le=3600)

@@ -79,6 +79,7 @@ def real(lock: Lock, own_files: Artifact | None) -> Package:
     tables = load.map(
         [entry.dataset for entry in lock.inputs],
         catalog=unmapped(quote(catalog_of(current_run()))),
+        say=unmapped(quote(get_run_logger().info)),
         label=[entry.name for entry in lock.inputs],
     )
     inputs = named(lock, gather_shown(tables))
@@ -102,7 +103,7 @@ def modelled(models: Mapping[str, Model], inputs: Mapping[str, Table]) -> dict[s
     made: dict[str, PrefectFuture[Table]] = {}
     for name, reads in in_order(models, tuple(inputs)).items():
         tables = {table: made[table] if table in made else inputs[table] for table in reads}
-        made[name] = model.submit(name, models[name], tables, label=name)
+        made[name] = model.submit(name, models[name], tables, say=saying(name), label=name)
     return dict(zip(made, gather(list(made.values())), strict=True))
 
 
@@ -115,11 +116,16 @@ def commanded(lock: Lock, tables: Mapping[str, Table], own_files: Artifact | Non
             before=left,
             tables=tables,
             limit_seconds=definition.limit_seconds,
-            say=quote(partial(get_run_logger().info, "%s: %s", definition.name)),
+            say=saying(definition.name),
             label=definition.name,
         )
         left, promised = ran.folder, ran.tables
     return promised
+
+
+def saying(name: str) -> quote:
+    """Puts what a model or a command says into the run's log."""
+    return quote(partial(get_run_logger().info, "%s: %s", name))
 
 
 def simulated(lock: Lock) -> Package:
@@ -169,7 +175,9 @@ def named(lock: Lock, tables: list[Table]) -> dict[str, Table]:
 
 def catalog_of(run: Run) -> Catalog:
     """The catalog that the settings name; one on S3 is read with the keys of our own store."""
-    return Catalog.at(run.settings.catalog_url, run.store.fsspec, run.settings.input_bytes)
+    now = run.settings
+    limits = {"limit_bytes": now.input_bytes, "fetch_seconds": now.input_seconds}
+    return Catalog.at(now.catalog_url, run.store.fsspec, **limits)
 
 
 if __name__ == "__main__":

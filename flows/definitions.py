@@ -80,13 +80,18 @@ LOAD = Definition(
     folder=INPUT_FOLDER,
     title=INPUT_TITLE,
     labelled=True,
-    outside_key=frozenset({"catalog"}),
+    outside_key=frozenset({"catalog", "say"}),
     libraries=("duckdb", "pyogrio", "python-calamine"),
     retries=2,
     retry_on=(CatalogUnreachable, ConnectionError, TimeoutError),
 )
 MODEL = Definition(
-    stage="model", function=model.model, labelled=True, label_in_key=True, libraries=("duckdb",)
+    stage="model",
+    function=model.model,
+    labelled=True,
+    label_in_key=True,
+    outside_key=frozenset({"say"}),
+    libraries=("duckdb",),
 )
 COMMAND = Definition(
     stage="command",

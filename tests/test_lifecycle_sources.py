@@ -1,13 +1,18 @@
+import contextlib
+import dataclasses
 import functools
 import http.server
+import re
 import socket
 import threading
 import time
 
 import pytest
 
+from flows.lifecycle import progress
+from flows.lifecycle.load import load
 from flows.lifecycle.sources import Catalog, CatalogUnreachable, InputError
-from flows.recipe import FileType
+from flows.recipe import FileType, LockedDataset
 
 
 @pytest.fixture
@@ -107,6 +112,80 @@ def test_an_error_of_the_server_is_not_taken_for_absence(web, monkeypatch, tmp_p
     ):
         with pytest.raises(CatalogUnreachable, match=web):
             ask()
+
+
+@pytest.fixture
+def sending(web, monkeypatch):
+    """Lets the web server answer with what a function writes, which may take its time."""
+
+    def sending(write, announced=2**20):
+        def answer(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(announced))
+            self.end_headers()
+            write(self.wfile)
+
+        monkeypatch.setattr(Quiet, "do_GET", answer)
+        return Catalog(web, fetch_seconds=0.2)
+
+    return sending
+
+
+def test_a_download_cut_short_is_not_taken_for_the_whole(sending, tmp_path):
+    catalog = sending(lambda file: file.write(b"id\n1\n"))
+    with pytest.raises(CatalogUnreachable):
+        load(dataset_of("a", "24Q4"), catalog=catalog, scratch=tmp_path)
+    assert not (tmp_path / "a.parquet").exists()
+
+
+def test_a_download_that_takes_too_long_is_ended(sending, tmp_path):
+    def trickle(file):
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(b"1\n")
+                file.flush()
+                time.sleep(0.01)
+
+    with pytest.raises(InputError, match=r"longer than 0\.2 seconds, which LARDER_INPUT_SECONDS allows"):
+        sending(trickle, 2**40).fetch("a", "24Q4", FileType.CSV, tmp_path / "fetched")
+
+
+def test_a_long_download_says_how_far_it_is(sending, tmp_path, monkeypatch):
+    said, heard = [], threading.Event()
+    content = b"id\n" + b"1\n" * 2**20
+
+    def in_two_parts(file):
+        file.write(content[: 2**20])
+        file.flush()
+        heard.wait(30)
+        file.write(content[2**20 :])
+
+    def say(line):
+        said.append(line)
+        if line == "a: 1 MiB fetched":
+            heard.set()
+
+    monkeypatch.setattr(progress, "SAY_EVERY_SECONDS", 0.01)
+    catalog = dataclasses.replace(sending(in_two_parts, len(content)), fetch_seconds=60)
+    table = load(dataset_of("a", "24Q4"), catalog=catalog, say=say, scratch=tmp_path)
+    assert table.rows == 2**20
+    assert heard.is_set()
+    assert any(re.fullmatch(r"a: \d+ % done", line) for line in said)
+
+
+@pytest.mark.parametrize("place", ["catalog", "cat[a]log*"])
+def test_a_file_of_this_machine_is_read_where_it_lies(folder, tmp_path, place):
+    catalog = Catalog(str(folder.rename(tmp_path / place)))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    assert load(dataset_of("a", "24Q4"), catalog=catalog, scratch=scratch).rows == 0
+    fetched = {file.name for file in scratch.iterdir()} - {"a.parquet"}
+    assert fetched == (set() if place == "catalog" else {"fetched.csv"})
+
+
+def dataset_of(name, version):
+    content = {"source": "catalog", "id": name, "version": version, "file_type": "csv", "made_up": False}
+    return LockedDataset(**content)
 
 
 @pytest.mark.parametrize("scheme", ["http", "s3"])

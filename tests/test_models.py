@@ -240,7 +240,7 @@ def run(tmp_path: Path) -> Callable[..., Table]:
     scratch.mkdir()
 
     def run_model(sql: str, *tests: object) -> Table:
-        return model("m", Model.model_validate({"sql": sql, "tests": tests}), tables, scratch)
+        return model("m", Model.model_validate({"sql": sql, "tests": tests}), tables, scratch=scratch)
 
     return run_model
 

@@ -2,11 +2,13 @@
 
 import csv
 import hashlib
+import os
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import duckdb
@@ -15,17 +17,14 @@ from flows.artifacts import File, Frozen, Output
 from flows.lifecycle.folders import stored_zip
 from flows.lifecycle.geometry import DRIVERS, write_features
 from flows.lifecycle.quoting import identifier, literal
-from flows.lifecycle.tables import PARQUET, Table, database, is_geometry
+from flows.lifecycle.tables import Table, database, is_geometry
 from flows.recipe import Export, ExportFormat, Exports
 
 DICTIONARY = ("table", "column", "type", "rows", "nulls", "distinct", "min", "max", "example")
 _LONGEST = 80
-_COPY_OPTIONS = {
-    ExportFormat.PARQUET: PARQUET,
-    ExportFormat.JSON: "format json, array true",
-}
 SHEET_ROWS = 2**20
 ROWS_AT_ONCE = 2**13
+FILES_AT_ONCE = 4
 LARGEST_EXACT = 2**53
 """Sheets hold numbers as floats: integers beyond stand there as text."""
 
@@ -63,29 +62,31 @@ def export_names(exports: Exports, tables: Mapping[str, Table]) -> dict[str, tup
 
 
 def write_export(name: str, export: Export, table: Table, scratch: Path) -> PackagedFile:
-    """Write a table in the format of an export, in its own row order.
+    """Write a table in the format of an export, in its own row order. As Parquet it is there already.
 
     Raises:
         ValueError: if the format cannot hold it.
     """
     path, kind = _place(name, scratch), export.format
+    if kind is ExportFormat.PARQUET:
+        return PackagedFile(name=name, format=kind, file=table.file, rows=table.rows)
     with database(scratch) as connection:
         if kind in DRIVERS:
             write_features(connection, Path(str(table.file)), kind, export.name, path)
         elif kind is ExportFormat.XLSX:
             _write_workbook(connection, table, export.name, path)
         else:
-            options = _csv_options(export.custom) if kind is ExportFormat.CSV else _COPY_OPTIONS[kind]
+            options = _csv_options(export.custom) if kind is ExportFormat.CSV else "format json, array true"
             connection.execute(
-                f"copy (select {_columns_of(table, kind)} from read_parquet($table)) to $file ({options})",  # noqa: S608
+                f"copy (select {_columns_of(table)} from read_parquet($table)) to $file ({options})",  # noqa: S608
                 {"table": str(table.file), "file": str(path)},
             )
     return PackagedFile(name=name, format=kind, file=path, rows=table.rows)
 
 
-def _columns_of(table: Table, kind: ExportFormat) -> str:
-    """Geometry as WKT, where the format has no column for it."""
-    if kind is ExportFormat.PARQUET or not any(is_geometry(column.type) for column in table.columns):
+def _columns_of(table: Table) -> str:
+    """The columns, geometry as WKT."""
+    if not any(is_geometry(column.type) for column in table.columns):
         return "*"
     return ", ".join(
         f"st_astext({identifier(column.name)}) as {identifier(column.name)}"
@@ -112,8 +113,7 @@ def _write_workbook(connection: duckdb.DuckDBPyConnection, table: Table, name: s
     book.set_properties({"created": datetime(1980, 1, 1, tzinfo=UTC).replace(tzinfo=None)})
     sheet = book.add_worksheet(name[:31])
     sheet.write_row(0, 0, [column.name for column in table.columns])
-    columns = _columns_of(table, ExportFormat.XLSX)
-    rows = connection.execute(f"select {columns} from read_parquet(?)", [str(table.file)])  # noqa: S608
+    rows = connection.execute(f"select {_columns_of(table)} from read_parquet(?)", [str(table.file)])  # noqa: S608
     at = 0
     while batch := rows.fetchmany(ROWS_AT_ONCE):
         for row in batch:
@@ -151,7 +151,7 @@ def write_text(name: str, kind: str, lines: Iterable[str], scratch: Path) -> Pac
 def zipped(name: str, exported: Iterable[PackagedFile], scratch: Path) -> PackagedFile:
     """All exported files in one archive."""
     entries = [
-        (Path(str(export.file)).name, Path(str(export.file)))
+        (PurePosixPath(export.name).name, Path(str(export.file)))
         for export in sorted(exported, key=lambda export: export.name)
     ]
     return PackagedFile(name=name, format="zip", file=stored_zip(_place(name, scratch), entries))
@@ -160,7 +160,9 @@ def zipped(name: str, exported: Iterable[PackagedFile], scratch: Path) -> Packag
 def with_checksums(files: Iterable[PackagedFile], scratch: Path) -> Package:
     """The files in the order of their names, and `SHA256SUMS` of them."""
     listed = sorted(files, key=lambda file: file.name)
-    sums = [f"{_sha256(Path(str(file.file)))}  {file.name}" for file in listed]
+    with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
+        digests = threads.map(_sha256, [Path(str(file.file)) for file in listed])
+        sums = [f"{digest}  {file.name}" for digest, file in zip(digests, listed, strict=True)]
     return Package(files=(*listed, write_text("SHA256SUMS", "txt", sums, scratch)))
 
 
@@ -182,7 +184,7 @@ def dictionary(
 
 
 def _described(name: str, table: Table, scratch: Path) -> list[tuple[str, ...]]:
-    with database(scratch) as connection:
+    with database(scratch, threads=os.cpu_count() or 1) as connection:
         return [
             (name, column.name, column.type, *_summary(connection, table, column.name))
             for column in table.columns

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import duckdb
 
+from flows.lifecycle.progress import Say, progress
 from flows.lifecycle.readers import READERS
 from flows.lifecycle.sources import EXTENSIONS, READABLE, Catalog, InputError
-from flows.lifecycle.tables import Table, database, read_table
+from flows.lifecycle.tables import Table, database, done, read_table
 from flows.recipe import LockedDataset
 
 
-def load(dataset: LockedDataset, *, catalog: Catalog, scratch: Path) -> Table:
+def load(dataset: LockedDataset, *, catalog: Catalog, say: Say = print, scratch: Path) -> Table:
     """Fetch one input and make it Parquet, `<id>.parquet` in `scratch`.
 
     Columns of a CSV file or a sheet are text, so that `00042` keeps its zeros; an empty field is null. JSON
-    keeps its numbers and truth. Parquet stays what it is.
+    keeps its numbers and truth. Parquet stays what it is. Of a long one it says how far it is.
 
     Raises:
         InputError: where the file is not in the catalog, or is not what its name says.
@@ -25,14 +26,23 @@ def load(dataset: LockedDataset, *, catalog: Catalog, scratch: Path) -> Table:
         raise InputError(dataset.id, dataset.version, f"{dataset.file_type} files cannot be read.")
     table = scratch / f"{dataset.id}.parquet"
     reader = READERS.get(dataset.file_type)
-    fetched = scratch / f"fetched.{EXTENSIONS[dataset.file_type]}" if reader else table
-    catalog.fetch(dataset.id, dataset.version, dataset.file_type, fetched)
+    asked = (dataset.id, dataset.version, dataset.file_type)
+    source = catalog.in_place(*asked) if reader else None
+    if source is None:
+        source = scratch / f"fetched.{EXTENSIONS[dataset.file_type]}" if reader else table
+        with progress(say, lambda: f"{dataset.id}: {_mebibytes(scratch):,.0f} MiB fetched"):
+            catalog.fetch(*asked, source)
     try:
         with database(scratch) as connection:
             if reader:
-                reader(connection, fetched, table, dataset.custom)
+                with progress(say, lambda: f"{dataset.id}: {done(connection)}"):
+                    reader(connection, source, table, dataset.custom)
             return read_table(connection, table)
     except (duckdb.Error, csv.Error, ValueError) as error:
         said = " ".join(str(error).partition("Possible fixes")[0].split())
         cause = f"{dataset.id} is no readable {dataset.file_type} file: {said:.300}"
         raise InputError(dataset.id, dataset.version, cause) from error
+
+
+def _mebibytes(folder: Path) -> float:
+    return sum(file.stat().st_size for file in folder.iterdir()) / 2**20

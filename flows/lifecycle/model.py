@@ -6,19 +6,23 @@ from pathlib import Path
 import duckdb
 
 from flows.lifecycle.lineage import OWN, ModelError, reads
+from flows.lifecycle.progress import Say, progress
 from flows.lifecycle.quoting import identifier, literal
-from flows.lifecycle.tables import PARQUET, Table, confined, database, read_table
+from flows.lifecycle.tables import PARQUET, Table, confined, database, done, read_table
 from flows.recipe import Model, ModelTest, Severity
 
 ROWS_SHOWN = 5
 LONGEST_ROW = 300
 
 
-def model(name: str, definition: Model, tables: Mapping[str, Table], scratch: Path) -> Table:
+def model(
+    name: str, definition: Model, tables: Mapping[str, Table], *, say: Say = print, scratch: Path
+) -> Table:
     """The rows of a query, as `<name>.parquet` in `scratch`, once its tests hold.
 
     The query sees `tables` and nothing else: no file, no network, no setting. It runs on one thread, so that
-    the same rows come in the same order, with the same last digits in sums.
+    the same rows come in the same order, with the same last digits in sums. Of a long one it says how far
+    it is.
 
     Raises:
         ModelError: where DuckDB refuses the query, or a test does not hold.
@@ -32,7 +36,8 @@ def model(name: str, definition: Model, tables: Mapping[str, Table], scratch: Pa
         confined(connection, [target, *(Path(str(table.file)) for table in tables.values())])
         try:
             written = f"{literal(str(target))} ({PARQUET}, use_tmp_file false)"
-            connection.execute(f"copy (\n{_plain(definition.sql)}\n) to {written}")
+            with progress(say, lambda: done(connection)):
+                connection.execute(f"copy (\n{_plain(definition.sql)}\n) to {written}")
         except duckdb.Error as error:
             raise ModelError(f"Model {name} cannot be run: {_said(error)}") from error
         warnings = tuple(_tested(connection, name, definition, target))

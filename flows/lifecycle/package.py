@@ -1,9 +1,11 @@
 """Package: the tables of a build as the files of a product."""
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flows.lifecycle.exports import (
+    FILES_AT_ONCE,
     Package,
     dictionary,
     export_names,
@@ -32,13 +34,15 @@ def package(  # noqa: PLR0913, PLR0917
         sources: version of each input, by the input's name.
         tables: with local files.
     """
-    exported = [
-        write_export(file, export, tables[export.name], scratch)
-        for file, layers in export_names(exports, tables).items()
-        for export in layers
-    ]
     used = {export.name: tables[export.name] for export in exports.datasets} or tables
     title = f"{name} ({product} {version})"
+    with ThreadPoolExecutor(FILES_AT_ONCE) as threads:
+        writing = [
+            threads.submit(write_export, file, export, tables[export.name], scratch)
+            for file, layers in export_names(exports, tables).items()
+            for export in layers
+        ]
+        described = dictionary(title, sources, used, scratch)
+        exported = [file.result() for file in writing]
     archive = [zipped(exports.zip_file_name, exported, scratch)] if exports.zip_file_name else []
-    described = dictionary(title, sources, used, scratch)
     return with_checksums([*exported, *described, *archive], scratch)

@@ -34,7 +34,7 @@ def csv_to_parquet(connection: Connection, source: Path, target: Path, custom: M
         ValueError: if the header is missing or names a column twice, or the text is not in its encoding.
         duckdb.Error: if a row does not fit the header.
     """
-    text = _in_utf8(source, custom.get("encoding"))
+    text = _in_utf8(source, custom.get("encoding"), target)
     first = _first_line(text)
     delimiter, quote = str(custom.get("delimiter") or _delimiter(first)), str(custom.get("quote") or '"')
     with text.open(newline="", encoding="utf-8") as lines:
@@ -122,14 +122,14 @@ READERS: dict[FileType, Reader] = {
 }
 
 
-def _in_utf8(source: Path, encoding: Any) -> Path:
+def _in_utf8(source: Path, encoding: Any, target: Path) -> Path:
     with source.open("rb") as content:
         head = content.read(4)
     found = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
     used = str(encoding or found)
     if used.lower().replace("_", "-") in {"utf-8", "utf8"}:
         return source
-    text = source.with_suffix(".utf8")
+    text = target.with_suffix(".utf8")
     try:
         with (
             source.open(encoding=used, newline="") as lines,

@@ -1,6 +1,7 @@
 """The catalog that inputs come from: `<id>/<version>/<id>.<extension>` below a URL."""
 
 import gzip
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 import aiohttp
 from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from flows.lifecycle.versions import order
 from flows.recipe import FileType, is_plain_name
@@ -49,6 +51,8 @@ READABLE = (
 PACKABLE = (FileType.CSV, FileType.JSON)
 """Those that may be packed, each file by itself."""
 PACKINGS = ("", ".gz", ".zip")
+PATTERN = frozenset("*?[")
+"""What DuckDB takes for a pattern of file names."""
 
 _CONNECT_SECONDS = 8
 _READ_SECONDS = 15
@@ -96,11 +100,13 @@ class Catalog:
     """How long one question may take."""
     limit_bytes: int = 100 * 2**30
     """How large one input may be, unpacked."""
+    fetch_seconds: float = 3600
+    """How long one input may take to come."""
 
     @classmethod
-    def at(cls, url: str, s3_options: Mapping[str, Any], limit_bytes: int = limit_bytes) -> "Catalog":
+    def at(cls, url: str, s3_options: Mapping[str, Any], **limits: float) -> "Catalog":
         """The catalog at a URL; `s3_options` are for one on S3."""
-        return cls(url, s3_options if url.startswith("s3://") else {}, limit_bytes=limit_bytes)
+        return cls(url, s3_options if url.startswith("s3://") else {}, **limits)  # type: ignore[arg-type]
 
     def datasets(self) -> list[str]:
         """The ids of all datasets.
@@ -161,7 +167,8 @@ class Catalog:
         """Copy one file to the path `to`, in pieces, unpacked where it is packed (`.gz`, `.zip`).
 
         Raises:
-            InputError: where the catalog does not have it, or it is larger than `limit_bytes`.
+            InputError: where the catalog does not have it, it is larger than `limit_bytes`, or it takes
+                longer than `fetch_seconds`.
             CatalogUnreachable: where it did not answer.
         """
         found = self._found(dataset, version, file_type)
@@ -176,6 +183,17 @@ class Catalog:
             raise CatalogUnreachable(self.url, _text(error)) from error
         except _RefusedError as error:
             raise InputError(dataset, version, str(error)) from error
+
+    def in_place(self, dataset: str, version: str, file_type: FileType) -> Path | None:
+        """Where one file lies on this machine as it is; None where it has to be fetched.
+
+        Raises:
+            CatalogUnreachable: where it did not answer.
+        """
+        if not isinstance(self._files, LocalFileSystem) or PATTERN & set(self._root):
+            return None
+        path, packing = self._found(dataset, version, file_type) or ("", None)
+        return Path(path) if packing == "" and Path(path).stat().st_size <= self.limit_bytes else None
 
     def _found(self, dataset: str, version: str, file_type: FileType) -> tuple[str, str] | None:
         """The path of a file, and how it is packed."""
@@ -211,7 +229,7 @@ class Catalog:
                 self._copy(source, to)
 
     def _copy(self, source: Any, to: Path) -> None:
-        left = self.limit_bytes
+        left, end = self.limit_bytes, time.monotonic() + self.fetch_seconds
         with to.open("wb") as target:
             while piece := source.read(2**20):
                 left -= len(piece)
@@ -219,6 +237,9 @@ class Catalog:
                     raise _RefusedError(
                         f"it has more than {self.limit_bytes:,} bytes, which LARDER_INPUT_BYTES allows."
                     )
+                if time.monotonic() > end:
+                    allowed = f"{self.fetch_seconds:g} seconds, which LARDER_INPUT_SECONDS allows"
+                    raise _RefusedError(f"it took longer than {allowed}.")
                 target.write(piece)
 
     @property

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 import duckdb
 
 from flows.artifacts import File, Frozen, Output
 from flows.lifecycle.quoting import literal
 
-PARQUET = "format parquet, compression zstd, row_group_size 122880"
+PARQUET = "format parquet, compression zstd, compression_level 1, row_group_size 122880"
 """How every Parquet file is written."""
 _opening = threading.Lock()
 
@@ -44,20 +45,31 @@ class Tables(Output):
 
 
 @contextmanager
-def database(scratch: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """An empty database in memory that spills into `scratch` and gives the same bytes every time."""
+def database(scratch: Path, threads: int = 1) -> Iterator[duckdb.DuckDBPyConnection]:
+    """An empty database in memory that spills into `scratch`.
+
+    On one thread it gives the same bytes every time; on several the row groups of a Parquet file, the order
+    of joined rows and the last digits of sums depend on which thread was first.
+    """
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": 1,
+        "threads": threads,
         "memory_limit": "1GB",
-        "temp_directory": str(scratch / ".duckdb"),
+        "temp_directory": str(scratch / f".duckdb-{uuid4().hex}"),
         "preserve_insertion_order": True,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "python_enable_replacements": False,
     }
     with duckdb.connect(":memory:", config=settings) as connection:
-        connection.execute("set TimeZone = 'UTC'")
+        connection.execute("set TimeZone = 'UTC'; set enable_progress_bar = true")
+        connection.execute("set enable_progress_bar_print = false")
         yield connection
+
+
+def done(connection: duckdb.DuckDBPyConnection) -> str:
+    """How much of its query a connection has done, for people."""
+    share = connection.query_progress()
+    return f"{share:.0f} % done" if share >= 0 else "at work"
 
 
 def confined(connection: duckdb.DuckDBPyConnection, files: Iterable[Path]) -> None:
