@@ -128,7 +128,8 @@ def _fill(file: Path) -> None:
             content.write(os.urandom(2**24))
 
 
-def _s5cmd(file: Path, turn: int) -> float:
+def s5cmd(source: str, target: str) -> float:
+    """Copy a file into the bucket or out of it; the seconds that it took."""
     environment = {
         **os.environ,
         "AWS_ACCESS_KEY_ID": os.environ["LARDER_S3_ACCESS_KEY_ID"],
@@ -136,13 +137,16 @@ def _s5cmd(file: Path, turn: int) -> float:
     }
     program = str(Path(sys.executable).with_name("s5cmd"))
     endpoint = ("--endpoint-url", os.environ["LARDER_S3_ENDPOINT_URL"])
+    os.sync()
+    began = time.monotonic()
+    subprocess.run(
+        [program, *endpoint, "cp", source, target], check=True, env=environment, capture_output=True
+    )
+    return time.monotonic() - began
+
+
+def _s5cmd(file: Path, turn: int) -> float:
     there, back = f"s3://{os.environ['LARDER_BUCKET']}/raw/{turn}", file.with_name("back")
-    seconds = 0.0
-    for source, target in ((file, there), (there, back)):
-        command = [program, *endpoint, "cp", str(source), str(target)]
-        os.sync()
-        began = time.monotonic()
-        subprocess.run(command, check=True, env=environment, capture_output=True)
-        seconds += time.monotonic() - began
+    seconds = s5cmd(str(file), there) + s5cmd(there, str(back))
     back.unlink()
     return seconds

@@ -1,4 +1,4 @@
-"""Ten million rows loaded, joined and exported, beside DuckDB alone; and how much memory loading takes."""
+"""Ten million rows loaded, joined and exported, beside DuckDB alone; and the memory that loading takes."""
 
 import os
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import Any
 
 import duckdb
 
+from bench.handoff import s5cmd
 from bench.table import Row
 
 MILLIONS = (1, 5, 10)
@@ -29,22 +30,35 @@ exports:
     - {{name: joined, format: csv}}
 """
 OURS = """
-import resource
 from flows.build import build
 from flows.recipe_file import parse_recipe
 from flows.run import listening
 recipe = parse_recipe(RECIPE, "bench")
-began = time.monotonic()
-with_steps = {}
+steps = {}
 def hear(step):
     if step.outcome is not None:
-        with_steps[step.title] = step.seconds
+        steps[step.title] = step.seconds
+began = time.monotonic()
 with listening(hear):
     build(recipe)
-tell([time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, with_steps])
+tell([time.monotonic() - began, steps])
+"""
+LOAD = """
+import logging, resource
+from flows.build import build
+from flows.recipe_file import parse_recipe
+recipe = parse_recipe(RECIPE, "bench")
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+idle = peak()
+try:
+    build(recipe, force=["load"], fail_at="build")
+except Exception as error:
+    assert "asked to fail" in str(error), error
+tell(peak() - idle)
 """
 ALONE = """
-import duckdb, resource
+import duckdb
 began = time.monotonic()
 with duckdb.connect(config={"threads": THREADS}) as connection:
     for name in (ROWS, "others"):
@@ -54,33 +68,48 @@ with duckdb.connect(config={"threads": THREADS}) as connection:
     joined = f"select id, name, amount, title from {tables}"
     connection.execute(f"copy ({joined}) to '{OUT}/joined.parquet' (format parquet, compression zstd)")
     connection.execute(f"copy (from '{OUT}/joined.parquet') to '{OUT}/joined.csv' (format csv, header)")
-tell([time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024])
+tell(time.monotonic() - began)
 """
 
 
 def rows(measure: Callable[[dict[str, str], str], Any], home: Path) -> list[Row]:
-    """Each size once; the largest beside DuckDB with as many threads as there are cores, and with one."""
+    """The largest size beside DuckDB alone; the memory of loading each."""
     catalog, out = home / "rows", home / "alone"
     out.mkdir()
     _fill(catalog)
     environment = {"LARDER_CATALOG_URL": str(catalog)}
-    took, memory, said = 0.0, [], []
-    for millions in MILLIONS:
-        recipe = RECIPE.format(millions=millions)
-        took, megabytes, steps = measure(environment, f"RECIPE = {recipe!r}\n{OURS}")
-        memory.append(megabytes)
-        said = [f"{title} {seconds:.0f} s" for title, seconds in steps.items()]
-    found = []
-    for threads, limit in ((os.cpu_count() or 1, 1.3), (1, None)):
-        given = {"FOLDER": str(catalog), "OUT": str(out), "ROWS": f"rows{MILLIONS[-1]}", "THREADS": threads}
-        code = "\n".join(f"{name} = {value!r}" for name, value in given.items())
-        alone, _ = measure({}, f"{code}\n{ALONE}")
-        done = f"{MILLIONS[-1]} million rows loaded, joined, exported ({', '.join(said)})"
-        what = f"{done}; DuckDB alone, {threads} threads"
-        found.append(Row(what, f"{took:.1f} s", f"{alone:.1f} s", took / alone, limit))
-    sizes = ", ".join(f"{number:.0f}" for number in memory)
-    what = f"peak memory of these, {', '.join(map(str, MILLIONS))} million rows"
-    return [*found, Row(what, f"{sizes} MB", "", memory[-1] / memory[0], None)]
+    recipes = {millions: f"RECIPE = {RECIPE.format(millions=millions)!r}\n" for millions in MILLIONS}
+    most = MILLIONS[-1]
+    took, steps = measure(environment, recipes[most] + OURS)
+    memory = [measure(environment, recipe + LOAD) for recipe in recipes.values()]
+    given = {"FOLDER": str(catalog), "OUT": str(out), "ROWS": f"rows{most}"}
+    cores = os.cpu_count() or 1
+    alone, one = (measure({}, _named({**given, "THREADS": threads}) + ALONE) for threads in (cores, 1))
+    stored = sum(s5cmd(str(file), f"s3://{os.environ['LARDER_BUCKET']}/alone/") for file in out.iterdir())
+    done = f"{most} million rows loaded, joined, exported"
+    said = ", ".join(
+        f"{title.split()[0]} {seconds:.0f} s" for title, seconds in steps.items() if seconds >= 1
+    )
+    return [
+        Row(f"{done}; DuckDB alone, {cores} threads", f"{took:.1f} s", f"{alone:.1f} s", took / alone, 1.3),
+        Row(f"the same ({said}); DuckDB alone, 1 thread", f"{took:.1f} s", f"{one:.1f} s", took / one),
+        Row(
+            f"the same; DuckDB alone, {cores} threads, then its four files put by s5cmd",
+            f"{took:.1f} s",
+            f"{alone + stored:.1f} s",
+            took / (alone + stored),
+        ),
+        Row(
+            f"peak memory of loading {', '.join(map(str, MILLIONS))} million rows over idle",
+            f"{', '.join(f'{number:.0f}' for number in memory)} MB",
+            "",
+            memory[-1] / memory[0],
+        ),
+    ]
+
+
+def _named(values: dict[str, object]) -> str:
+    return "".join(f"{name} = {value!r}\n" for name, value in values.items())
 
 
 def _fill(catalog: Path) -> None:
