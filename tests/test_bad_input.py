@@ -59,6 +59,11 @@ TEXTS = {
     "export of no table": (GOOD.replace("name: bpl_libraries, format", "name: nothing, format"), "nothing"),
     "format that is not written": (GOOD.replace("format: csv", "format: dat"), "dat"),
     "unknown format": (GOOD.replace("format: csv", "format: doc"), "parquet"),
+    "option of an input": (
+        GOOD.replace("type: csv", "type: csv, custom: {delimiter: '::'}"),
+        "one character",
+    ),
+    "option of an export": (GOOD.replace("format: csv", "format: csv, custom: {line_end: cr}"), "lf or crlf"),
     "file type that is not read": (GOOD.replace("file_type: csv", "file_type: pg_dump"), "pg_dump"),
 }
 

@@ -358,6 +358,12 @@ def test_csv_is_written_as_the_export_says(given, scratch):
     assert contents(packaged(table, exports, scratch()))["a.csv"] == b'"00042";"a;b"\n"7";\n'
 
 
+def test_csv_ends_its_lines_as_the_export_says_and_leaves_those_within_fields(given, scratch):
+    table = given('id,x\n1,"a\nb"\n')
+    exports = {"datasets": [{"name": "a", "format": "csv", "custom": {"line_end": "crlf"}}]}
+    assert contents(packaged(table, exports, scratch()))["a.csv"] == b'id,x\r\n1,"a\nb"\r\n'
+
+
 def packed(content, packing):
     if packing == ".gz":
         return gzip.compress(content)
@@ -375,6 +381,23 @@ def test_packed_files_are_unpacked_within_a_limit(given, packing):
         given(packed(content, packing), packing=packing, limit=3000)
     with pytest.raises(InputError, match=f"no whole {packing[1:]}"):
         given(packed(content, packing)[:30], packing=packing)
+
+
+@pytest.mark.parametrize("packing", [".gz", ".zip"])
+@pytest.mark.parametrize("file_type", ["parquet", "json", "xlsx", "geojson"])
+def test_every_format_may_be_packed(given, scratch, file_type, packing):
+    table = given(json.dumps(POINTS), "geojson")
+    exports = {"datasets": [{"name": "a", "format": file_type}]}
+    content = contents(packaged(table, exports, scratch()))[f"a.{file_type}"]
+    assert rows(given(packed(content, packing), file_type, packing=packing))[0][0] == "00042"
+
+
+def test_what_macos_adds_to_a_zip_file_does_not_count(given):
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("a.csv", "id\n1\n")
+        archive.writestr("__MACOSX/._a.csv", "?")
+    assert given(target.getvalue(), packing=".zip").rows == 1
 
 
 def test_a_zip_file_of_several_is_refused(given):

@@ -2,16 +2,18 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from typing import Any
 
-from flows.lifecycle.formats import EXPORT_OPTIONS, OPTIONS, WRITABLE
+from flows.lifecycle.formats import EXPORT_OPTIONS, OPTIONS, WRITABLE, Option
 from flows.lifecycle.lineage import check_models
 from flows.lifecycle.sources import READABLE
 from flows.recipe import (
     CATALOG,
     VERSION_PREV,
     CommandType,
+    Export,
     Problem,
     Recipe,
     RecipeError,
@@ -19,7 +21,7 @@ from flows.recipe import (
 )
 
 PYTHON_RUN = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?")
-READ_OPTIONS = frozenset().union(*OPTIONS.values())
+READ_OPTIONS = {name: option for options in OPTIONS.values() for name, option in options.items()}
 """What `custom` says to readers; whatever else stands there is for others."""
 _SIMULATE = "(--simulate makes it up)"
 
@@ -49,10 +51,17 @@ def _inputs(recipe: Recipe) -> Iterator[Problem]:
         for name in sorted(dataset.custom.keys() - READ_OPTIONS):
             if close := get_close_matches(name, READ_OPTIONS, n=1, cutoff=0.75):
                 yield Problem(f"{place}.custom.{name}", name, f"{close[0]}, or something less like it")
+        yield from _values(f"{place}.custom", dataset.custom, READ_OPTIONS)
         variable = dataset.version_env_var
         if dataset.version is None and variable not in (None, VERSION_PREV):
             expected = f"its value: --var {variable}=VERSION, the recipe's env, or the environment"
             yield Problem(f"{place}.version_env_var", f"{variable}, which is not set", expected)
+
+
+def _values(place: str, custom: Mapping[str, Any], options: Mapping[str, Option]) -> Iterator[Problem]:
+    for name in sorted(custom.keys() & options.keys()):
+        if not options[name].allows(custom[name]):
+            yield Problem(f"{place}.{name}", repr(custom[name]), options[name].valid)
 
 
 def _build(recipe: Recipe) -> Iterator[Problem]:
@@ -70,17 +79,24 @@ def _build(recipe: Recipe) -> Iterator[Problem]:
     yield from check_models(build.models, input_names(recipe.inputs.datasets))
 
 
+def _format(place: str, export: Export) -> Iterator[Problem]:
+    if export.format not in WRITABLE:
+        yield Problem(f"{place}.format", export.format, f"{' or '.join(WRITABLE)} {_SIMULATE}")
+        return
+    options = EXPORT_OPTIONS.get(export.format, {})
+    if unknown := sorted(export.custom.keys() - options.keys()):
+        valid = ", ".join(sorted(options)) or "none"
+        yield Problem(f"{place}.custom", ", ".join(unknown), f"{valid} for {export.format} {_SIMULATE}")
+    yield from _values(f"{place}.custom", export.custom, options)
+
+
 def _exports(recipe: Recipe) -> Iterator[Problem]:
     exports = recipe.exports.datasets if recipe.exports else ()
     tables = (*recipe.build.models, *recipe.build.tables) or input_names(recipe.inputs.datasets)
     times = Counter(export.file_name for export in exports)
     for at, export in enumerate(exports):
         place = f"exports.datasets[{at}]"
-        if export.format not in WRITABLE:
-            yield Problem(f"{place}.format", export.format, f"{' or '.join(WRITABLE)} {_SIMULATE}")
-        elif unknown := sorted(export.custom.keys() - EXPORT_OPTIONS.get(export.format, frozenset())):
-            valid = ", ".join(sorted(EXPORT_OPTIONS.get(export.format, ()))) or "none"
-            yield Problem(f"{place}.custom", ", ".join(unknown), f"{valid} for {export.format} {_SIMULATE}")
+        yield from _format(place, export)
         if times[export.file_name] > 1:
             found = f"{export.file_name}, which {times[export.file_name]} exports are called"
             yield Problem(f"{place}.filename", found, f"a file name of its own {_SIMULATE}")

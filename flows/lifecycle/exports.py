@@ -100,7 +100,8 @@ def _csv_options(custom: Mapping[str, Any]) -> str:
     header = str(custom.get("header", True)).lower() != "false"
     quoted = ", force_quote *" if custom.get("quote") == "all" else ""
     delimiter = literal(str(custom.get("delimiter") or ","))
-    return f"format csv, header {header}, delimiter {delimiter}{quoted}"
+    new_line = r", new_line '\r\n'" if custom.get("line_end") == "crlf" else ""
+    return f"format csv, header {header}, delimiter {delimiter}{quoted}{new_line}"
 
 
 def _write_workbook(connection: duckdb.DuckDBPyConnection, table: Table, name: str, path: Path) -> None:

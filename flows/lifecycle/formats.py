@@ -1,14 +1,39 @@
 """Which formats can be written, and what a recipe may say of each. No code: a check counts this alone."""
 
+import re
+from dataclasses import dataclass
+from typing import Any
+
 from flows.recipe import ExportFormat, FileType
 
+
+@dataclass(frozen=True)
+class Option:
+    """What may stand behind one name in `custom`."""
+
+    pattern: str
+    valid: str
+    """The same, for people."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether this value may stand there; true and false as YAML writes them."""
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return not isinstance(value, dict | list) and re.fullmatch(self.pattern, text, re.DOTALL) is not None
+
+
+DELIMITER = Option(r"[^\r\n\"]", "one character, no quote and no end of a line")
+ANY_NAME = Option(r".+", "a name")
 OPTIONS = {
-    FileType.CSV: frozenset({"delimiter", "encoding", "quote"}),
-    FileType.JSON: frozenset({"records"}),
-    FileType.XLSX: frozenset({"sheet"}),
-    FileType.GEOJSON: frozenset({"layer"}),
-    FileType.SHAPEFILE: frozenset({"layer"}),
-    FileType.GDB: frozenset({"layer"}),
+    FileType.CSV: {
+        "delimiter": DELIMITER,
+        "encoding": Option(r"[\w.-]+", "the name of an encoding, as latin-1"),
+        "quote": Option(r"[^\r\n]", "one character"),
+    },
+    FileType.JSON: {"records": Option(r".+", "a path of keys, as result.records")},
+    FileType.XLSX: {"sheet": ANY_NAME},
+    FileType.GEOJSON: {"layer": ANY_NAME},
+    FileType.SHAPEFILE: {"layer": ANY_NAME},
+    FileType.GDB: {"layer": ANY_NAME},
 }
 """What an input's `custom` may say of how it is read, by its file type."""
 WRITABLE = (
@@ -16,5 +41,12 @@ WRITABLE = (
     *(ExportFormat.GEOJSON, ExportFormat.GPKG, ExportFormat.SHP),
 )
 """The formats that a real build can write."""
-EXPORT_OPTIONS = {ExportFormat.CSV: frozenset({"delimiter", "header", "quote"})}
+EXPORT_OPTIONS = {
+    ExportFormat.CSV: {
+        "delimiter": DELIMITER,
+        "header": Option("true|false", "true or false"),
+        "line_end": Option("lf|crlf", "lf or crlf"),
+        "quote": Option("all|needed", "all or needed"),
+    }
+}
 """What an export's `custom` may say of how it is written, by its format."""

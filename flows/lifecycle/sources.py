@@ -48,7 +48,7 @@ READABLE = (
     *(FileType.GEOJSON, FileType.SHAPEFILE, FileType.GDB),
 )
 """The file types that a real build can read."""
-PACKABLE = (FileType.CSV, FileType.JSON)
+PACKABLE = (FileType.CSV, FileType.PARQUET, FileType.JSON, FileType.XLSX, FileType.GEOJSON)
 """Those that may be packed, each file by itself."""
 PACKINGS = ("", ".gz", ".zip")
 PATTERN = frozenset("*?[")
@@ -215,7 +215,7 @@ class Catalog:
                 self._copy(source, packed)
                 try:
                     with zipfile.ZipFile(packed) as archive:
-                        names = [one for one in archive.infolist() if not one.is_dir()]
+                        names = [one for one in archive.infolist() if _is_content(one)]
                         if len(names) != 1:
                             raise _RefusedError(
                                 f"its zip file holds {len(names)} files, and one is expected."
@@ -310,6 +310,11 @@ def _names_of(dataset: str, file_type: FileType) -> list[tuple[str, str]]:
     name = f"{dataset}.{EXTENSIONS[file_type]}"
     packings = PACKINGS if file_type in PACKABLE else ("",)
     return [(name + packing, packing) for packing in packings]
+
+
+def _is_content(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry of a zip file is none of those that macOS adds."""
+    return not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
 
 
 def _is_there(files: Any, path: str) -> bool:
