@@ -16,6 +16,8 @@ from blocks import s3
 from blocks.settings import CHECKOUT, SettingsError, home_folder, settings, stack_environment
 from blocks.store import Store, StoreError
 from flows import report
+from flows.artifacts import Artifact
+from flows.explain import Explainer
 from flows.lifecycle.checks import check_real
 from flows.lifecycle.sources import Catalog, CatalogUnreachable
 from flows.options import forced, stage_named
@@ -67,7 +69,7 @@ def _build(words: list[str], *, alone: bool) -> int:
         answer = _answer(words, alone, out)
     except (RecipeError, SettingsError) as error:
         answer = report.refusal(error)
-    except (StoreError, ServerMissing, s3.StoreNotConfiguredError) as error:
+    except (StoreError, CatalogUnreachable, ServerMissing, s3.StoreNotConfiguredError) as error:
         answer = {**report.refusal(error), "state": "failed"}
     except KeyboardInterrupt:
         print("Interrupted. What was finished is kept; build again to go on.", file=sys.stderr)
@@ -79,18 +81,14 @@ def _build(words: list[str], *, alone: bool) -> int:
 
 
 def _explain(words: list[str]) -> int:
-    from flows.explain import Explainer
-
     _say_warnings()
     try:
         asked = _parser(alone=False).parse_args(_with_locked(words))
-        now, store = settings(), _store()
-        day = datetime.now(ZoneInfo(now.timezone)).date()
-        catalog = Catalog.at(now.catalog_url, store.fsspec)
+        store = _store()
         store.patient(START_SECONDS).check()
         recipe = _recipe(asked)
-        files = named(recipe, _path(asked.recipe).absolute().parent, store)
-        forecasts = Explainer(recipe, store, catalog, day, files).forecasts()
+        files = named(recipe, _folder(asked), store)
+        forecasts = _explainer(recipe, store, files).forecasts()
     except (RecipeError, SettingsError) as error:
         print(error, file=sys.stderr)
         return EXIT_CODES["refused"]
@@ -102,6 +100,12 @@ def _explain(words: list[str]) -> int:
     else:
         report.say_forecasts(forecasts, sys.stdout)
     return 0
+
+
+def _explainer(recipe: Recipe, store: Store, files: Artifact | None = None) -> Explainer:
+    now = settings()
+    day = datetime.now(ZoneInfo(now.timezone)).date()
+    return Explainer(recipe, store, Catalog.at(now.catalog_url, store.fsspec), day, files)
 
 
 def _doctor(words: list[str]) -> int:
@@ -135,7 +139,10 @@ def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:
         "fail_at": stage_named(asked.fail_at, "--fail-at") if asked.fail_at else None,
     }
     if recipe.build.files and recipe.simulate is None:
-        options["own_files"] = carried(recipe, _path(asked.recipe).absolute().parent, _store())
+        store = _store()
+        # What plan would refuse must not leave the files in the bucket.
+        _explainer(recipe, store).plan()
+        options["own_files"] = carried(recipe, _folder(asked), store)
     if alone:
         from flows.alone import run_alone
 
@@ -218,6 +225,10 @@ def _path(given: str | None) -> Path:
         return Path(given)
     here = Path("recipe.yml")
     return here if here.exists() else CHECKOUT / "recipe.yml"
+
+
+def _folder(asked: argparse.Namespace) -> Path:
+    return _path(asked.recipe).absolute().parent
 
 
 def _variables(given: Sequence[str]) -> Mapping[str, str]:

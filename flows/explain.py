@@ -81,7 +81,7 @@ class Explainer:
             Unreachable: the store gave no clear answer.
             CatalogUnreachable: the catalog did not answer.
         """
-        planned, lock = self._plan()
+        planned, lock = self.plan()
         self.labels["version"] = lock.version
         load = definitions.SIMULATED_LOAD if lock.simulated else definitions.LOAD
         with ThreadPoolExecutor(QUESTIONS_AT_ONCE) as threads:
@@ -90,7 +90,12 @@ class Explainer:
         rest = self._simulated(lock, inputs) if lock.simulated else self._real(lock, inputs)
         return [planned, *loads, *rest]
 
-    def _plan(self) -> tuple[Forecast, Lock]:
+    def plan(self) -> tuple[Forecast, Lock]:
+        """What would become of plan, and the lock that it would make.
+
+        Raises:
+            as `forecasts`
+        """
         definition = definitions.SIMULATED_PLAN if self.recipe.simulate else definitions.PLAN
         run = A_NEW_RUN if is_floating(self.recipe) else None
         given = {

@@ -71,6 +71,15 @@ def outcomes(product: Product) -> dict[str, str]:
 REUSED = dict.fromkeys(("first", "middle", "last", "build", "package"), "reused")
 
 
+@pytest.mark.parametrize(("key", "value"), [("id", "zzz"), ("version", "99"), ("files", ["theirs/**"])])
+def test_a_refused_recipe_leaves_none_of_its_files(commanded: Product, key: str, value: object) -> None:
+    build = commanded.recipe["stage_config"]["builds.build"]
+    (build if key == "files" else commanded.inputs[0])[key] = value
+    answer = commanded.build()
+    assert (answer.exit_code, answer.document["state"]) == (2, "refused"), answer.said
+    assert commanded.bucket.names() == []
+
+
 def test_commands_run_in_order_in_the_folder_that_the_one_before_left(commanded: Product) -> None:
     answer = commanded.build()
     assert answer.exit_code == 0, answer.said
