@@ -66,6 +66,11 @@ File = Annotated[Path | Artifact, BeforeValidator(_stored_form)]
 class Output(Frozen):
     """What a stage returns. As another stage's argument it counts by its digest."""
 
+    @property
+    def warned(self) -> tuple[str, ...]:
+        """What was not as it should be and did no harm; people are told."""
+        return ()
+
 
 def media_type(path: Path) -> str:
     """The media type that a file name's suffix stands for."""

@@ -139,10 +139,7 @@ def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:
         "fail_at": stage_named(asked.fail_at, "--fail-at") if asked.fail_at else None,
     }
     if recipe.build.files and recipe.simulate is None:
-        store = _store()
-        # What plan would refuse must not leave the files in the bucket.
-        _explainer(recipe, store).plan()
-        options["own_files"] = carried(recipe, _folder(asked), store)
+        options["own_files"] = _carried(recipe, _folder(asked))
     if alone:
         from flows.alone import run_alone
 
@@ -154,6 +151,13 @@ def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:
     from flows.here import run_here
 
     return run_here(options, out)
+
+
+def _carried(recipe: Recipe, folder: Path) -> Artifact | None:
+    """The recipe's own files, in the bucket; a recipe that plan would refuse leaves none there."""
+    store = _store()
+    _explainer(recipe, store).plan()
+    return carried(recipe, folder, store)
 
 
 def _with_locked(words: list[str]) -> list[str]:

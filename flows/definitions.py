@@ -81,7 +81,7 @@ LOAD = Definition(
     title=INPUT_TITLE,
     labelled=True,
     outside_key=frozenset({"catalog", "say"}),
-    libraries=("duckdb", "pyogrio", "python-calamine"),
+    libraries=("duckdb", "ijson", "pyogrio", "python-calamine"),
     retries=2,
     retry_on=(CatalogUnreachable, ConnectionError, TimeoutError),
 )

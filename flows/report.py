@@ -72,17 +72,21 @@ def line(step: Step) -> str:
     """One line about a step as it begins, and one as it ends."""
     if step.outcome is None:
         return f"{step.title}: running ({step.reason})"
-    return stage_line({**_stage(step), "error": step.error})
+    return stage_line(_stage(step))
 
 
 def stage_line(stage: Mapping[str, Any]) -> str:
-    """One line about a stage of the document."""
+    """One line about a stage of the document, and one for each warning of a stage that ran."""
     title = f"{stage['stage']} {stage['dataset']}" if stage["dataset"] else stage["stage"]
     key = f" {stage['key'][:8]}" if stage["key"] else ""
     seconds = stage["seconds"]
     took = f" in {seconds:.1f} s" if seconds is not None and stage["outcome"] != Outcome.REUSED else ""
     because = f" ({stage['reason']})" if stage["reason"] else ""
-    return f"{title}: {stage['outcome'] or 'did not end'}{key}{took}{because}"
+    said = f"{title}: {stage['outcome'] or 'did not end'}{key}{took}{because}"
+    warnings = stage["warnings"]
+    if warnings and stage["outcome"] == Outcome.REUSED:
+        return f"{said} ({len(warnings)} warning{'s' if len(warnings) > 1 else ''})"
+    return "\n".join([said, *(f"  warning: {warning}" for warning in warnings)])
 
 
 def say_end(answer: Mapping[str, Any], out: TextIO, errors: TextIO) -> None:
@@ -122,6 +126,7 @@ def _stage(step: Step) -> dict[str, Any]:
         "seconds": None if step.seconds is None else round(step.seconds, 3),
         "result": step.result,
         "reason": step.reason,
+        "warnings": list(step.warnings),
     }
 
 
@@ -147,7 +152,10 @@ def markdown(
     steps: Iterable[Step], lock: Lock | None, published: Published | None, error: Exception | None, link: Link
 ) -> str:
     """The page that the Prefect UI shows at the end of a run."""
+    steps = list(steps)
     parts = [_heading(published, error), _stages(steps, link)]
+    if warned := [f"- {step.title}: {_cell(warning)}" for step in steps for warning in step.warnings]:
+        parts.append("## Warnings\n\n" + "\n".join(warned))
     if lock is not None:
         parts.append(_versions(lock))
     if published is not None:
@@ -213,7 +221,7 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _cell(text: object) -> str:
-    return " ".join(str(text).split()).replace("|", "\\|")
+    return " ".join(str(text).split()).replace("|", "\\|").replace("<", "&lt;")
 
 
 def object_links(template: str | None) -> Link:

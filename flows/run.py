@@ -54,6 +54,8 @@ class Step:
     """Seconds that the result took when it was made, where it is reused now."""
     stored: int | None = None
     """Bytes of the artifacts that this stage put into the bucket."""
+    warnings: tuple[str, ...] = ()
+    """What its result warns of."""
 
     @property
     def title(self) -> str:

@@ -404,6 +404,7 @@ def _step(  # noqa: PLR0913, PLR0917
         sum(artifact.bytes for artifact in artifacts),
         saved=found.result.made.seconds if reused else None,
         stored=sum(artifact.bytes for artifact in own),
+        warnings=found.value.warned,
     )
 
 
@@ -411,7 +412,10 @@ def _log(step: Step) -> None:
     because = f" ({step.reason})" if step.reason else ""
     took = f" in {step.seconds:.1f} s" if step.outcome is not Outcome.REUSED else ""
     level = logging.WARNING if step.outcome is Outcome.HEALED else logging.INFO
-    get_run_logger().log(level, "%s: %s %.8s%s%s", step.title, step.outcome, step.key, took, because)
+    logger = get_run_logger()
+    logger.log(level, "%s: %s %.8s%s%s", step.title, step.outcome, step.key, took, because)
+    for warning in step.warnings:
+        logger.warning("%s: %s", step.title, warning)
 
 
 def _worth_retrying(definition: Definition[Output]) -> Callable[[Task[..., Any], TaskRun, State[Any]], bool]:

@@ -176,11 +176,13 @@ def test_a_long_download_says_how_far_it_is(sending, tmp_path, monkeypatch):
 @pytest.mark.parametrize("place", ["catalog", "cat[a]log*"])
 def test_a_file_of_this_machine_is_read_where_it_lies(folder, tmp_path, place):
     catalog = Catalog(str(folder.rename(tmp_path / place)))
+    lies = catalog.in_place("a", "24Q4", FileType.CSV)
+    assert lies == (tmp_path / place / "a" / "24Q4" / "a.csv" if place == "catalog" else None)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     assert load(dataset_of("a", "24Q4"), catalog=catalog, scratch=scratch).rows == 0
-    fetched = {file.name for file in scratch.iterdir()} - {"a.parquet"}
-    assert fetched == (set() if place == "catalog" else {"fetched.csv"})
+    assert [file.name for file in scratch.iterdir()] == ["a.parquet"]
+    assert (tmp_path / place / "a" / "24Q4" / "a.csv").exists()
 
 
 def dataset_of(name, version):

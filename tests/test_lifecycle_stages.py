@@ -109,8 +109,32 @@ def test_broken_csv_is_told_and_not_repaired(given, content, said):
 def test_columns_get_names_that_sql_can_say(given):
     table = given(" id ,owner's-name,year built\n1,2,3\n")
     assert [column.name for column in table.columns] == ["id", "owner_s_name", "year_built"]
+    renamed = """columns renamed: ' id ' to id, "owner's-name" to owner_s_name, 'year built' to year_built"""
+    assert table.warnings == (renamed,)
     with pytest.raises(InputError, match="names a column twice: a_b"):
         given("a-b,a b\n1,2\n")
+
+
+def test_columns_of_parquet_get_such_names_too_and_keep_their_types(given, tmp_path):
+    file = tmp_path / "x.parquet"
+    duckdb.sql(f"""copy (select 7 as "bin id", date '2024-01-31' as built) to '{file}'""")
+    table = given(file.read_bytes(), "parquet")
+    types = [(column.name, column.type) for column in table.columns]
+    assert types == [("bin_id", "INTEGER"), ("built", "DATE")]
+    assert table.warnings == ("columns renamed: 'bin id' to bin_id",)
+
+
+def test_a_table_without_rows_is_warned_of(given):
+    assert given("id,x\n").warnings == ("it has no rows",)
+
+
+def test_only_the_table_is_left(given):
+    for content, file_type, custom in (
+        ("id\n1\n".encode("utf-16"), "csv", {}),
+        ('{"a": [{"b": 1}]}', "json", {"records": "a"}),
+    ):
+        file = Path(given(content, file_type, **custom).file)
+        assert [one.name for one in file.parent.iterdir() if one.is_file()] == ["a.parquet"]
 
 
 def test_a_header_may_run_over_lines(given):
@@ -194,6 +218,9 @@ def test_json_keeps_numbers_and_truth_and_leaves_text_alone(given, content, cust
         ("[1, 2]", {}, "holds no records"),
         ("[]", {}, "holds no records"),
         ('{"a": [{"b": 1}]}', {"records": "c"}, "holds no records"),
+        ('{"a": [{"b": 1}', {"records": "a"}, "it is no JSON"),
+        ("<html>", {"records": "a"}, "it is no JSON"),
+        (json.dumps({"a": [{"b": "x" * 2**20}] * 17}), {}, "say `custom: {records: …}`"),
         ('[{"a b": 1, "a-b": 2}]', {}, "names a column twice"),
     ],
 )

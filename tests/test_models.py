@@ -1,11 +1,13 @@
 """SQL models: their order, what each may see, their tests, and what runs again when one changes."""
 
-import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterType
 
 from flows.lifecycle.lineage import ModelError, check_models, in_order
 from flows.lifecycle.model import model
@@ -13,7 +15,7 @@ from flows.lifecycle.sql import QueryError, place, references
 from flows.lifecycle.tables import Column, Table
 from flows.recipe import Model
 from tests.processes import building
-from tests.recipes import REAL, Product
+from tests.recipes import REAL, Answer, Product
 from tests.wholeness import assert_whole
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -333,12 +335,39 @@ def test_models_that_stand_in_any_order_are_sorted() -> None:
     assert not list(check_models(models, ("a", "b")))
 
 
-def test_warnings_stand_in_the_result_and_in_what_is_said(modelled: Product) -> None:
+def test_warnings_stand_in_the_result_and_in_what_is_said(
+    modelled: Product, caplog: pytest.LogCaptureFixture
+) -> None:
     change(modelled, twice={"sql": TWICE, "tests": [{"expression": "id > 2", "severity": "warn"}]})
     answer = modelled.build()
     assert answer.exit_code == 0, answer.said
+    warning = "test (id > 2) of model twice does not hold for 1 rows, first: id 2, a 'one'"
     document = modelled.bucket.document(answer.result("model twice"))
-    assert "(id > 2) of model twice does not hold for 1 rows" in json.dumps(document["returned"]["warnings"])
+    assert document["returned"]["warnings"] == [warning]
+    logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert logged == [f"model twice: {warning}"]
+    assert f"\n  warning: {warning}\n" in answer.said
+    assert warned(answer) == {"twice": [warning]}
+    assert f"- model twice: {warning}" in page(answer)
+    again = modelled.build()
+    assert warned(again) == {"twice": [warning]}
+    assert re.search(r"model twice: reused \w+ \(1 warning\)\n", again.said)
+    assert f"- model twice: {warning}" in page(again)
+
+
+def warned(answer: Answer) -> dict[str, list[str]]:
+    """The warnings of each model."""
+    return {step["dataset"]: step["warnings"] for step in answer.document["stages"] if step["warnings"]}
+
+
+def page(answer: Answer) -> str:
+    """What the Prefect UI shows of the run."""
+    asked = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[answer.document["flow_run_id"]]),
+        type=ArtifactFilterType(any_=["markdown"]),
+    )
+    with get_client(sync_client=True) as client:
+        return str(client.read_artifacts(artifact_filter=asked)[0].data)
 
 
 def test_the_text_of_a_recipe_with_models_survives_its_lock(modelled: Product) -> None:

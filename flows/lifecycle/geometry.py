@@ -13,7 +13,7 @@ import duckdb
 
 from flows.lifecycle.folders import stored_zip
 from flows.lifecycle.quoting import identifier, literal
-from flows.lifecycle.tables import PARQUET, crs_of, is_geometry, usable
+from flows.lifecycle.tables import PARQUET, crs_of, is_geometry, renamed, usable
 from flows.recipe import ExportFormat
 
 GEOMETRY = "geometry"
@@ -27,7 +27,7 @@ LAYER_OPTIONS = {ExportFormat.SHP: {"DBF_DATE_LAST_UPDATE": FIXED_DAY}}
 
 def features_to_parquet(
     connection: duckdb.DuckDBPyConnection, source: Path, target: Path, custom: Mapping[str, Any]
-) -> None:
+) -> list[str]:
     """Write features as Parquet: text stays text, the shapes are a column `geometry` with its CRS.
 
     Args:
@@ -58,6 +58,7 @@ def features_to_parquet(
                 selected.append(f"{identifier(shapes)} as {GEOMETRY}")
             features.project(", ".join(selected)).create_view("larder_features")
             connection.execute(f"copy larder_features to {literal(str(target))} ({PARQUET})")
+            return renamed(others) if others else []
     except (DataSourceError, DataLayerError) as error:
         raise ValueError(str(error).partition("; It might")[0]) from error
 

@@ -1,29 +1,60 @@
 """Files of many formats as Parquet. Text stays text: an id `00042` keeps its zeros."""
 
 import csv
+import json
+import shutil
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import ijson
 
 from flows.lifecycle.geometry import features_to_parquet
 from flows.lifecycle.quoting import identifier, literal
-from flows.lifecycle.tables import PARQUET, usable
+from flows.lifecycle.tables import PARQUET, renamed, usable
 from flows.recipe import FileType
 
 Connection = duckdb.DuckDBPyConnection
-Reader = Callable[[Connection, Path, Path, Mapping[str, Any]], None]
+Reader = Callable[[Connection, Path, Path, Mapping[str, Any]], list[str]]
+"""Reads a file into a Parquet file as `custom` says; what it warns of."""
 
 DELIMITERS = ",\t;|"
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 SCALARS = frozenset({"BIGINT", "HUGEINT", "UBIGINT", "DOUBLE", "BOOLEAN"})
 """What JSON itself tells apart from text; dates and ids it does not."""
 PIECE_CHARACTERS = 2**20
+RECORD_BYTES = 2**24
 
 
-def csv_to_parquet(connection: Connection, source: Path, target: Path, custom: Mapping[str, Any]) -> None:
+def parquet_to_parquet(
+    connection: Connection,
+    source: Path,
+    target: Path,
+    custom: Mapping[str, Any],  # noqa: ARG001
+) -> list[str]:
+    """Take a Parquet file as it is; only where SQL could not say a column's name it is written anew.
+
+    Raises:
+        ValueError: if a column has no name.
+        duckdb.Error: if it is no Parquet.
+    """
+    given = [row[0] for row in connection.execute("describe from read_parquet($1)", [str(source)]).fetchall()]
+    if warnings := renamed(given):
+        query = f"select {_selected(given)} from read_parquet($source)"  # noqa: S608
+        written = {"source": str(source), "target": str(target)}
+        connection.execute(f"copy ({query}) to $target ({PARQUET})", written)
+    elif source.parent == target.parent:
+        source.rename(target)
+    else:
+        shutil.copyfile(source, target)
+    return warnings
+
+
+def csv_to_parquet(
+    connection: Connection, source: Path, target: Path, custom: Mapping[str, Any]
+) -> list[str]:
     """Write a CSV file with a header as Parquet: all columns are text, empty fields are null.
 
     Args:
@@ -38,14 +69,17 @@ def csv_to_parquet(connection: Connection, source: Path, target: Path, custom: M
     first = _first_line(text)
     delimiter, quote = str(custom.get("delimiter") or _delimiter(first)), str(custom.get("quote") or '"')
     with text.open(newline="", encoding="utf-8") as lines:
-        names = usable(next(csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True), []))
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in names)
+        given = next(csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True), [])
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in usable(given))
     dialect = f"delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)}"
     query = f"from read_csv($source, auto_detect = false, header = true, {dialect}, columns = {{{columns}}})"
     connection.execute(f"copy ({query}) to $target ({PARQUET})", {"source": str(text), "target": str(target)})
+    return renamed(given)
 
 
-def json_to_parquet(connection: Connection, source: Path, target: Path, custom: Mapping[str, Any]) -> None:
+def json_to_parquet(
+    connection: Connection, source: Path, target: Path, custom: Mapping[str, Any]
+) -> list[str]:
     """Write records as Parquet: numbers and truth stay what they are; all else is text, nested values JSON.
 
     Args:
@@ -53,40 +87,33 @@ def json_to_parquet(connection: Connection, source: Path, target: Path, custom: 
             is a list of records, one record, or one record on each line.
 
     Raises:
-        ValueError: if there are no records.
+        ValueError: if there are no records, or one is larger than 16 MiB.
         duckdb.Error: if it is no JSON.
     """
-    size = max(source.stat().st_size, 2**24)
-    path = str(custom.get("records") or "")
-    if path:
-        unpacked = target.with_suffix(".records.json")
-        where = literal("$." + ".".join(f'"{part}"' for part in path.split(".")) + "[*]")
-        objects = f"read_json_objects($source, format = 'unstructured', maximum_object_size = {size})"
-        records = f"select unnest(json_extract(json, {where})) as record from {objects}"  # noqa: S608
-        given = {"source": str(source), "target": str(unpacked)}
-        connection.execute(f"copy ({records}) to $target (format json)", given)
-        if not unpacked.stat().st_size:
-            raise ValueError(f"it holds no records at {path}")
-        source = unpacked
-    read = f"read_json({literal(str(source))}, sample_size = -1, maximum_object_size = {size}"
-    chosen = "unnest(record)" if path else "*"
-    found = connection.execute(f"describe select {chosen} from {read})").fetchall()  # noqa: S608
+    if path := str(custom.get("records") or ""):
+        source = _unpacked(source, path, target.with_suffix(".records.json"))
+    read = f"read_json({literal(str(source))}, sample_size = -1, maximum_object_size = {RECORD_BYTES}"
+    try:
+        found = connection.execute(f"describe from {read})").fetchall()
+    except duckdb.InvalidInputException as error:
+        if "maximum_object_size" not in str(error):
+            raise
+        raise ValueError(
+            "a record is larger than 16 MiB; where the records stand deeper, say `custom: {records: …}`"
+        ) from error
     kinds = {name: kind if kind in SCALARS else "VARCHAR" for name, kind, *_ in found}
     if not kinds or list(kinds) == ["json"]:
         raise ValueError("it holds no records")
-    names = dict(zip(kinds, usable(list(kinds)), strict=True))
-    if path:
-        fields = ", ".join(f"{identifier(name)} {kind}" for name, kind in kinds.items())
-        columns = f"'record': {literal(f'STRUCT({fields})')}"
-        selected = ", ".join(f"record.{identifier(name)} as {identifier(names[name])}" for name in kinds)
-    else:
-        columns = ", ".join(f"{literal(name)}: '{kind}'" for name, kind in kinds.items())
-        selected = ", ".join(f"{identifier(name)} as {identifier(names[name])}" for name in kinds)
+    columns = ", ".join(f"{literal(name)}: '{kind}'" for name, kind in kinds.items())
+    selected = _selected(list(kinds))
     query = f"select {selected} from {read}, columns = {{{columns}}})"  # noqa: S608
     connection.execute(f"copy ({query}) to $target ({PARQUET})", {"target": str(target)})
+    return renamed(list(kinds))
 
 
-def xlsx_to_parquet(connection: Connection, source: Path, target: Path, custom: Mapping[str, Any]) -> None:
+def xlsx_to_parquet(
+    connection: Connection, source: Path, target: Path, custom: Mapping[str, Any]
+) -> list[str]:
     """Write a sheet with a header as Parquet: all columns are text, empty cells are null.
 
     Args:
@@ -108,11 +135,13 @@ def xlsx_to_parquet(connection: Connection, source: Path, target: Path, custom: 
     with text.open("w", newline="", encoding="utf-8") as lines:
         for row in book.get_sheet_by_name(wanted).iter_rows():
             csv.writer(lines, lineterminator="\n").writerow(map(_cell, row))
-    csv_to_parquet(connection, text, target, {"delimiter": ","})
+    warnings = csv_to_parquet(connection, text, target, {"delimiter": ","})
     text.unlink()
+    return warnings
 
 
 READERS: dict[FileType, Reader] = {
+    FileType.PARQUET: parquet_to_parquet,
     FileType.CSV: csv_to_parquet,
     FileType.JSON: json_to_parquet,
     FileType.XLSX: xlsx_to_parquet,
@@ -120,6 +149,28 @@ READERS: dict[FileType, Reader] = {
     FileType.SHAPEFILE: features_to_parquet,
     FileType.GDB: features_to_parquet,
 }
+
+
+def _selected(names: list[str]) -> str:
+    named = zip(names, usable(names), strict=True)
+    return ", ".join(f"{identifier(name)} as {identifier(made)}" for name, made in named)
+
+
+def _unpacked(document: Path, path: str, target: Path) -> Path:
+    """The records within a document, one on each line; in memory one after the other."""
+    found = False
+    try:
+        with document.open("rb") as content, target.open("w", encoding="utf-8") as lines:
+            for record in ijson.items(content, f"{path}.item"):
+                found = True
+                lines.write(
+                    json.dumps(record, ensure_ascii=False, separators=(",", ":"), default=float) + "\n"
+                )
+    except ijson.JSONError as error:
+        raise ValueError(f"it is no JSON ({error})") from error
+    if not found:
+        raise ValueError(f"it holds no records at {path}")
+    return target
 
 
 def _in_utf8(source: Path, encoding: Any, target: Path) -> Path:

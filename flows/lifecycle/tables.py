@@ -37,6 +37,11 @@ class Table(Output):
     warnings: tuple[str, ...] | None = None
     """What was not as it should be and did no harm; None where there is nothing to say."""
 
+    @property
+    def warned(self) -> tuple[str, ...]:
+        """Its warnings."""
+        return self.warnings or ()
+
 
 class Tables(Output):
     """What a build gives: its tables, by name."""
@@ -122,6 +127,12 @@ def usable(names: list[str]) -> list[str]:
     if twice:
         raise ValueError(f"it names a column twice: {', '.join(twice)}")
     return made
+
+
+def renamed(names: list[str]) -> list[str]:
+    """A warning of the columns whose names `usable` changes; none where it changes none."""
+    changed = [f"{name!r} to {made}" for name, made in zip(names, usable(names), strict=True) if name != made]
+    return [f"columns renamed: {', '.join(changed)}"] if changed else []
 
 
 def is_geometry(type_: str) -> bool:
