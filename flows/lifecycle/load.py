@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import duckdb
 
@@ -24,32 +25,31 @@ def load(dataset: LockedDataset, *, catalog: Catalog, say: Say = print, scratch:
     """
     if dataset.file_type not in READABLE:
         raise InputError(dataset.id, dataset.version, f"{dataset.file_type} files cannot be read.")
-    table = scratch / f"{dataset.id}.parquet"
+    with TemporaryDirectory(dir=scratch) as folder:
+        table = _load(dataset, catalog, say, Path(folder))
+        file = Path(str(table.file)).rename(scratch / f"{dataset.id}.parquet")
+    return table.model_copy(update={"file": file})
+
+
+def _load(dataset: LockedDataset, catalog: Catalog, say: Say, folder: Path) -> Table:
+    target = folder / f"{dataset.id}.parquet"
     asked = (dataset.id, dataset.version, dataset.file_type)
     source = catalog.in_place(*asked)
     if source is None:
-        source = scratch / f"fetched.{EXTENSIONS[dataset.file_type]}"
-        with progress(say, lambda: f"{dataset.id}: {_mebibytes(scratch):,.0f} MiB fetched"):
+        source = folder / f"fetched.{EXTENSIONS[dataset.file_type]}"
+        with progress(say, lambda: f"{dataset.id}: {_mebibytes(folder):,.0f} MiB fetched"):
             catalog.fetch(*asked, source)
     try:
-        with database(scratch) as connection:
+        with database(folder) as connection:
             with progress(say, lambda: f"{dataset.id}: {done(connection)}"):
-                warnings = READERS[dataset.file_type](connection, source, table, dataset.custom)
-            _leave(table)
-            made = read_table(connection, table)
-            warnings += [] if made.rows else ["it has no rows"]
-            return made.model_copy(update={"warnings": tuple(warnings) or None})
+                warnings = READERS[dataset.file_type](connection, source, target, dataset.custom)
+            table = read_table(connection, target)
     except (duckdb.Error, csv.Error, ValueError) as error:
         said = " ".join(str(error).partition("Possible fixes")[0].split())
         cause = f"{dataset.id} is no readable {dataset.file_type} file: {said:.300}"
         raise InputError(dataset.id, dataset.version, cause) from error
-
-
-def _leave(table: Path) -> None:
-    """Remove what a table was made from: it takes room until the run ends."""
-    for file in table.parent.iterdir():
-        if file.is_file() and file != table:
-            file.unlink()
+    warnings += [] if table.rows else ["it has no rows"]
+    return table.model_copy(update={"warnings": tuple(warnings) or None})
 
 
 def _mebibytes(folder: Path) -> float:
