@@ -70,11 +70,17 @@ class Answer:
 
     @property
     def row(self) -> str:
-        """A row of the table: plan, loads by name, build, package, publish; as `X RR X X published`."""
+        """A row of the table: plan, loads by name, build, package, publish; as `X RR X X published`.
+
+        Models, and then commands, stand before build where there are any.
+        """
         steps = self.outcomes
-        loads = "".join(LETTERS[steps[name]] for name in sorted(steps) if name.startswith("load "))
-        rest = [LETTERS[steps.get(name)] for name in ("plan", "build", "package")]
-        return " ".join([rest[0], loads or "-", *rest[1:], self.publish or "-"])
+        loads, *others = (
+            "".join(LETTERS[steps[name]] for name in sorted(steps) if name.startswith(f"{stage} "))
+            for stage in ("load", "model", "command")
+        )
+        plan, *rest = (LETTERS[steps.get(name)] for name in ("plan", "build", "package"))
+        return " ".join([plan, loads or "-", *filter(None, others), *rest, self.publish or "-"])
 
     def result(self, stage: str) -> str:
         """The URI of a stage's result."""

@@ -1,5 +1,6 @@
 """What runs again, and what does not: the table of the design, row by row."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -117,6 +118,79 @@ def with_build(**parts: object) -> Change:
         product.recipe["stage_config"] = {"builds.build": parts}
 
     return change
+
+
+def modelled(product: Product) -> None:
+    """Two models of a, the second of which reads the first, and one of b."""
+    models = {
+        "m1": "select id, a from a where id = '1'",
+        "m2": "select id, a from m1",
+        "m3": "select b from b",
+    }
+    with_build(models=models)(product)
+    export("m2", "m3")(product)
+
+
+def with_model(name: str, definition: object) -> Change:
+    def change(product: Product) -> None:
+        product.recipe["stage_config"]["builds.build"]["models"][name] = definition
+
+    return change
+
+
+def with_a_wrong_model(product: Product) -> None:
+    modelled(product)
+    with_model("m1", "select nothing from a")(product)
+
+
+def commanded(product: Product) -> None:
+    """Three commands; the first uses a file, the last writes the table that is exported."""
+    (product.folder / "words.txt").write_text("words\n")
+    write = 'cp "$LARDER_INPUT_DIR/a.parquet" "$LARDER_OUTPUT_DIR/made.parquet"'
+    runs = {"c1": "cp words.txt copied.txt", "c2": "wc copied.txt > counted.txt", "c3": write}
+    commands = [{"name": name, "run": run} for name, run in runs.items()]
+    with_build(files=["words.txt"], tables=["made"], commands=commands)(product)
+    export("made")(product)
+
+
+def with_command(at: int, **parts: object) -> Change:
+    def change(product: Product) -> None:
+        product.recipe["stage_config"]["builds.build"]["commands"][at].update(parts)
+
+    return change
+
+
+def change_a_file(product: Product) -> None:
+    (product.folder / "words.txt").write_text("other words\n")
+
+
+def export(*tables: str, **parts: object) -> Change:
+    def change(product: Product) -> None:
+        exports = [{"name": name, "format": "csv", **copy.deepcopy(parts)} for name in tables]
+        product.recipe["exports"]["datasets"] = exports
+
+    return change
+
+
+def another_version(product: Product) -> None:
+    product.recipe["version"] = "25Q2"
+
+
+def after_the_first_version(product: Product) -> Answer:
+    """Build the version before this one first: commands are told of it."""
+    product.recipe["version"] = "25Q1"
+    product.build()
+    another_version(product)
+    return product.build()
+
+
+def read_b_otherwise(product: Product) -> None:
+    product.inputs[1]["custom"] = {"delimiter": ","}
+
+
+def read_b_as_json(product: Product) -> None:
+    (product.catalog / "b/1/b.json").write_text('[{"id": 1, "b": "one"}]')
+    product.inputs[1]["file_type"] = "json"
 
 
 def with_env(product: Product) -> None:
@@ -339,6 +413,36 @@ def locked_elsewhere(product: Product) -> Answer:
     return product.build()
 
 
+MODELS: list[tuple[str, str, Change]] = [
+    ("models, nothing changed", "R RR RRR R R unchanged", nothing),
+    ("a model changed", "X RR XXR X X published", with_model("m1", "select id, a from a")),
+    (
+        "a model changed, the same rows",
+        "X RR XRR R R published",
+        with_model("m1", "select id, a from a where id::int = 1"),
+    ),
+    (
+        "a test of a model added",
+        "X RR RXR R R published",
+        with_model("m2", {"sql": "select id, a from m1", "tests": [{"unique": "id"}]}),
+    ),
+    ("an input of one model changed", "X RX RRX X X published", pin_to_new_rows),
+    ("a model exported in another format", "X RR RRR R X published", export("m2", "m3", format="json")),
+    ("a model that was not exported is", "X RR RRR R X published", export("m1", "m2", "m3")),
+    ("models, another version", "X RR RRR X X published", another_version),
+]
+COMMANDS: list[tuple[str, str, Change]] = [
+    ("commands, nothing changed", "X RR RRR R R unchanged", nothing),
+    ("a command changed, the same table", "X RR RXX R R published", with_command(1, run="true")),
+    (
+        "a command changed, another table",
+        "X RR RRX X X published",
+        with_command(2, run='cp "$LARDER_INPUT_DIR/b.parquet" "$LARDER_OUTPUT_DIR/made.parquet"'),
+    ),
+    ("the env of a command changed", "X RR RXR R R published", with_command(1, env={"A": "b"})),
+    ("the limit of a command changed", "X RR RRR R R published", with_command(1, limit_seconds=60)),
+    ("a file of the commands changed", "X RR XXX R R unchanged", change_a_file),
+]
 ROWS = [
     Row("nothing changed", NOTHING_RUNS),
     Row("nothing changed, floating", ONLY_PLAN_RUNS, given=floating),
@@ -372,6 +476,33 @@ ROWS = [
         kinds=(SIMULATED,),
         given=with_build(models={"a": "select 1"}),
     ),
+    *(Row(*row, given=modelled, kinds=(REAL,)) for row in MODELS),
+    *(Row(*row, given=commanded, kinds=(REAL,)) for row in COMMANDS),
+    Row(
+        "one of several models failed, run again",
+        "X RR XXR X X published",
+        with_model("m1", "select id, a from a"),
+        kinds=(REAL,),
+        given=with_a_wrong_model,
+        first=failed,
+    ),
+    Row(
+        "commands, another version",
+        "X RR XXX X X published",
+        another_version,
+        kinds=(REAL,),
+        given=commanded,
+        elsewhere=after_the_first_version,
+    ),
+    Row("an export in another format", "X RR R X published", export("a", "b", format="xlsx"), kinds=(REAL,)),
+    Row(
+        "an export written otherwise",
+        "X RR R X published",
+        export("a", "b", custom={"line_end": "crlf"}),
+        kinds=(REAL,),
+    ),
+    Row("an input read otherwise, the same rows", "X RX R R published", read_b_otherwise, kinds=(REAL,)),
+    Row("an input as another file type", "X RX X X published", read_b_as_json, kinds=(REAL,)),
     Row("an input pinned to another version", "X RX X X published", pin_to_new_rows),
     Row("another version with the same rows", "X RX R X published", pin_to_same_rows, kinds=(REAL,)),
     Row("latest, and the catalog has a new version", "X RX X X published", offer_new_rows, given=floating),
