@@ -219,5 +219,13 @@ def test_a_catalog_that_cannot_be_is_told(url):
         Catalog(url).versions("a")
 
 
-def test_secrets_are_in_no_repr():
+def test_secrets_are_in_no_repr_and_in_no_error():
     assert "hush" not in repr(Catalog("s3://x", {"secret": "hush"}))
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    catalog = Catalog(f"http://me:hush@127.0.0.1:{port}/x")
+    assert "hush" not in repr(catalog)
+    with pytest.raises(CatalogUnreachable, match=f"http://127.0.0.1:{port}/x cannot be reached") as caught:
+        catalog.versions("a")
+    assert "hush" not in str(caught.value)

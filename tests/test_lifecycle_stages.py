@@ -94,16 +94,23 @@ def test_a_header_alone_is_an_empty_table(given):
         ("", "does not name every column"),
         ("id,,x\n1,2,3\n", "does not name every column"),
         ("id,ID\n1,2\n", "names a column twice"),
-        ("id,x\n1,2\n3\n", "Line: 3"),
-        ("id,x\n1,2,3\n", "Line: 2"),
-        ('id,x\n1,"2\n', "unterminated"),
-        (b"id,x\n1,\xe9\n", "utf-8"),
+        ("id,x\n1,2\n3\n", "line 3 has 1 columns and the header 2 (3): mend the file, or say its `custom:"),
+        ("id,x\n1,2,3\n", "line 2 has 3 columns and the header 2 (1,2,3)"),
+        ('id,x\n1,"2\n', "line 2 has a quote that is not closed, or not doubled"),
+        (b"id,x\n1,\xe9\n", "line 2 is not UTF-8 (1,?): say `custom: {encoding: …}`"),
+        ("id,x\n1,2\n".encode("utf-16-le"), "say `custom: {encoding: utf-16-le}`"),
+        (f"id,x\n1,{'x' * 2**26}\n", "a line is longer than 16 MiB (at byte 16,777,216): mend the file"),
+        ("id,x\n1,2\n" * 10 + f"1,{'x' * 2**25}", "a line is longer than 16 MiB"),
     ],
 )
 def test_broken_csv_is_told_and_not_repaired(given, content, said):
     with pytest.raises(InputError, match="Input a 1 cannot be loaded") as caught:
         given(content)
     assert said in str(caught.value)
+
+
+def test_a_line_may_be_long(given):
+    assert rows(given(f"id,x\n1,{'x' * 10**7}\n")) == [("1", "x" * 10**7)]
 
 
 def test_columns_get_names_that_sql_can_say(given):
@@ -213,13 +220,14 @@ def test_json_keeps_numbers_and_truth_and_leaves_text_alone(given, content, cust
 @pytest.mark.parametrize(
     ("content", "custom", "said"),
     [
-        ("<html>", {}, "Malformed JSON"),
+        ("<html>", {}, "it is a page of HTML or XML"),
+        ("{]", {}, "Malformed JSON"),
         ("", {}, "holds no records"),
         ("[1, 2]", {}, "holds no records"),
         ("[]", {}, "holds no records"),
         ('{"a": [{"b": 1}]}', {"records": "c"}, "holds no records"),
         ('{"a": [{"b": 1}', {"records": "a"}, "it is no JSON"),
-        ("<html>", {"records": "a"}, "it is no JSON"),
+        ("\n<?xml version", {"records": "a"}, "it is a page of HTML or XML"),
         (json.dumps({"a": [{"b": "x" * 2**20}] * 17}), {}, "say `custom: {records: …}`"),
         ('[{"a b": 1, "a-b": 2}]', {}, "names a column twice"),
     ],

@@ -6,6 +6,7 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+from flows.lifecycle.complaints import complaint
 from flows.lifecycle.progress import Say, progress
 from flows.lifecycle.readers import READERS
 from flows.lifecycle.sources import EXTENSIONS, READABLE, Catalog, InputError
@@ -45,8 +46,8 @@ def _load(dataset: LockedDataset, catalog: Catalog, say: Say, folder: Path) -> T
                 warnings = READERS[dataset.file_type](connection, source, target, dataset.custom)
             table = read_table(connection, target)
     except (duckdb.Error, csv.Error, ValueError) as error:
-        said = " ".join(str(error).partition("Possible fixes")[0].split())
-        cause = f"{dataset.id} is no readable {dataset.file_type} file: {said:.300}"
+        name = f"{dataset.id}.{EXTENSIONS[dataset.file_type]} of the catalog {catalog.place}"
+        cause = f"{name} is no readable {dataset.file_type} file: {complaint(error, source)}."
         raise InputError(dataset.id, dataset.version, cause) from error
     warnings += [] if table.rows else ["it has no rows"]
     return table.model_copy(update={"warnings": tuple(warnings) or None})

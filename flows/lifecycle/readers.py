@@ -1,6 +1,7 @@
 """Files of many formats as Parquet. Text stays text: an id `00042` keeps its zeros."""
 
 import csv
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 import duckdb
 import ijson
 
+from flows.lifecycle.complaints import DIALECT, is_page
 from flows.lifecycle.geometry import features_to_parquet
 from flows.lifecycle.quoting import identifier, literal
 from flows.lifecycle.tables import PARQUET, renamed, usable
@@ -26,6 +28,7 @@ SCALARS = frozenset({"BIGINT", "HUGEINT", "UBIGINT", "DOUBLE", "BOOLEAN"})
 """What JSON itself tells apart from text; dates and ids it does not."""
 PIECE_CHARACTERS = 2**20
 RECORD_BYTES = 2**24
+LINE_BYTES = 2**25
 
 
 def parquet_to_parquet(
@@ -62,16 +65,19 @@ def csv_to_parquet(
             UTF-8), `quote` (else `"`).
 
     Raises:
-        ValueError: if the header is missing or names a column twice, or the text is not in its encoding.
+        ValueError: if the header is missing or names a column twice, the text is not in its encoding, or a
+            line is too long.
         duckdb.Error: if a row does not fit the header.
     """
     text = _in_utf8(source, custom.get("encoding"), target)
     first = _first_line(text)
+    _require_lines(text)
     delimiter, quote = str(custom.get("delimiter") or _delimiter(first)), str(custom.get("quote") or '"')
-    with text.open(newline="", encoding="utf-8") as lines:
+    with text.open(newline="", encoding="utf-8", errors="replace") as lines:
         given = next(csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True), [])
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in usable(given))
-    dialect = f"delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)}"
+    size = f"max_line_size = {LINE_BYTES}, buffer_size = {LINE_BYTES}"
+    dialect = f"{size}, delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)}"
     query = f"from read_csv($source, auto_detect = false, header = true, {dialect}, columns = {{{columns}}})"
     connection.execute(f"copy ({query}) to $target ({PARQUET})", {"source": str(text), "target": str(target)})
     return renamed(given)
@@ -200,13 +206,28 @@ def _first_line(text: Path) -> str:
         first = line.decode()
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"it is not UTF-8 ({error.reason} at byte {error.start}): say `custom: {{encoding: …}}`"
+            f"its first line is not UTF-8 (at byte {error.start + 1}): say `custom: {{encoding: …}}`"
         ) from error
+    if is_page(text):
+        raise ValueError("it is a page of HTML or XML")
     if not first.strip():
         raise ValueError("it is empty, or its first line does not name every column")
-    if first.lstrip().lower().startswith(("<!doctype", "<html", "<?xml")):
-        raise ValueError("it is a page of HTML or XML")
+    if "\0" in first:
+        raise ValueError("its first line has NUL bytes, as UTF-16 has: say `custom: {encoding: utf-16-le}`")
     return first
+
+
+def _require_lines(text: Path) -> None:
+    """Return if every line is shorter than DuckDB's buffer: it loses a longer one, and says nothing."""
+    piece = LINE_BYTES // 2
+    with text.open("rb") as content:
+        for start in range(0, text.stat().st_size - piece, piece):
+            content.seek(start)
+            ends = (b"\n" in some or b"\r" in some for some in iter(lambda: content.read(2**16), b""))
+            if not any(itertools.islice(ends, piece // 2**16)):
+                raise ValueError(
+                    f"a line is longer than {piece // 2**20} MiB (at byte {start:,}): {DIALECT}"
+                )
 
 
 def _delimiter(line: str) -> str:

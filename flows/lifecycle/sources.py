@@ -1,6 +1,7 @@
 """The catalog that inputs come from: `<id>/<version>/<id>.<extension>` below a URL."""
 
 import gzip
+import re
 import time
 import zipfile
 import zlib
@@ -92,7 +93,7 @@ class _RefusedError(Exception):
 class Catalog:
     """A folder of datasets, on disk, on S3 or on the web. Asks for nothing before it is asked."""
 
-    url: str
+    url: str = field(repr=False)
     """A folder's path, `s3://…` or `https://…`."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """fsspec's storage options: endpoint and credentials."""
@@ -107,6 +108,11 @@ class Catalog:
     def at(cls, url: str, s3_options: Mapping[str, Any], **limits: float) -> "Catalog":
         """The catalog at a URL; `s3_options` are for one on S3."""
         return cls(url, s3_options if url.startswith("s3://") else {}, **limits)  # type: ignore[arg-type]
+
+    @property
+    def place(self) -> str:
+        """The URL as it may be shown: without a login that stands in it."""
+        return re.sub(r"//[^/@]*@", "//", self.url)
 
     def datasets(self) -> list[str]:
         """The ids of all datasets.
@@ -124,7 +130,7 @@ class Catalog:
         """
         datasets = self.datasets()
         close = get_close_matches(dataset, datasets, n=10, cutoff=0.4) or datasets[:10]
-        return f"a dataset of the catalog {self.url}" + (f", such as {', '.join(close)}" if close else "")
+        return f"a dataset of the catalog {self.place}" + (f", such as {', '.join(close)}" if close else "")
 
     def versions(self, dataset: str) -> list[str]:
         """The versions of a dataset, oldest first; none where it is not there or cannot be listed.
@@ -173,14 +179,14 @@ class Catalog:
         """
         found = self._found(dataset, version, file_type)
         if found is None:
-            raise InputError(dataset, version, f"the catalog {self.url} has no {file_type} file of it.")
+            raise InputError(dataset, version, f"the catalog {self.place} has no {file_type} file of it.")
         path, packing = found
         block_size = 0 if self._on_the_web else 2**24
         try:
             with self._files.open(path, "rb", block_size=block_size) as source:
                 self._unpack(source, packing, to)
         except _UNREACHABLE as error:
-            raise CatalogUnreachable(self.url, _text(error)) from error
+            raise self._unreachable(error) from error
         except _RefusedError as error:
             raise InputError(dataset, version, str(error)) from error
 
@@ -242,6 +248,9 @@ class Catalog:
                     raise _RefusedError(f"it took longer than {allowed}.")
                 target.write(piece)
 
+    def _unreachable(self, error: BaseException) -> CatalogUnreachable:
+        return CatalogUnreachable(self.place, _text(error).replace(self.url, self.place))
+
     @property
     def _on_the_web(self) -> bool:
         return self.url.startswith(("http://", "https://"))
@@ -259,7 +268,7 @@ class Catalog:
         try:
             files, root = url_to_fs(self.url, **limits, **fresh, **self.options)
         except _UNREACHABLE as error:
-            raise CatalogUnreachable(self.url, _text(error)) from error
+            raise self._unreachable(error) from error
         return files, root.rstrip("/")
 
     @property
@@ -279,7 +288,7 @@ class Catalog:
             listed = self._ask(lambda: self._files.ls(f"{folder}/", detail=True))
         except FileNotFoundError as error:
             if must_exist:
-                raise CatalogUnreachable(self.url, "there is nothing at this place") from error
+                raise CatalogUnreachable(self.place, "there is nothing at this place") from error
             return []
         found = set()
         for entry in listed:
@@ -298,9 +307,9 @@ class Catalog:
             raise
         except TimeoutError as error:
             cause = f"no answer within {self.limit_seconds:g} seconds"
-            raise CatalogUnreachable(self.url, cause) from error
+            raise CatalogUnreachable(self.place, cause) from error
         except _UNREACHABLE as error:
-            raise CatalogUnreachable(self.url, _text(error)) from error
+            raise self._unreachable(error) from error
         finally:
             asking.shutdown(wait=False)
 
