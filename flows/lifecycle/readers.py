@@ -225,9 +225,7 @@ def _require_lines(text: Path) -> None:
             content.seek(start)
             ends = (b"\n" in some or b"\r" in some for some in iter(lambda: content.read(2**16), b""))
             if not any(itertools.islice(ends, piece // 2**16)):
-                raise ValueError(
-                    f"a line is longer than {piece // 2**20} MiB (at byte {start:,}): {DIALECT}"
-                )
+                raise ValueError(f"a line is longer than {piece // 2**20} MiB (at byte {start:,}): {DIALECT}")
 
 
 def _delimiter(line: str) -> str:
