@@ -63,7 +63,10 @@ TEXTS = {
         GOOD.replace("type: csv", "type: csv, custom: {delimiter: '::'}"),
         "one character",
     ),
-    "option of an export": (GOOD.replace("format: csv", "format: csv, custom: {line_end: cr}"), "lf or crlf"),
+    "option of an export": (
+        GOOD.replace("format: csv", "format: csv, custom: {line_endings: cr}"),
+        "lf or crlf",
+    ),
     "file type that is not read": (GOOD.replace("file_type: csv", "file_type: pg_dump"), "pg_dump"),
 }
 

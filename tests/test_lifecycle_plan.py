@@ -242,6 +242,41 @@ def test_recipes_in_daily_use_are_planned_when_simulated_and_their_lock_is_a_fix
     assert len({item.name for item in lock.inputs}) == len(lock.inputs)
 
 
+def as_written(path):
+    """Each input's id, alias, version and file type as its YAML says, those of a base behind the others."""
+    content = yaml.load(path.read_text(), Loader=yaml.BaseLoader)
+    defaults = content["inputs"].get("dataset_defaults", {})
+    entries = [{**defaults, **entry} for entry in content["inputs"]["datasets"]]
+    found = [
+        (
+            entry.get("id") or entry["name"],
+            entry.get("import_as"),
+            entry.get("version"),
+            entry.get("file_type"),
+        )
+        for entry in entries
+    ]
+    if base := content.get("base_recipe"):
+        known = {dataset for dataset, *_ in found}
+        found += [entry for entry in as_written(path.parent / base) if entry[0] not in known]
+    return found
+
+
+@pytest.mark.parametrize("path", REAL_RECIPES, ids=lambda path: path.stem)
+def test_a_lock_says_what_its_recipe_says(path, plan):
+    lock = plan(simulated(read_recipe(path)))
+    locked = yaml.load(lock.recipe_lock.read_text(), Loader=yaml.BaseLoader)["inputs"]["datasets"]
+    written = as_written(path)
+    assert len(locked) == len(lock.inputs) == len(written)
+    assert len(written) == {"cscl": 55, "recipe": 38, "recipe-minor": 38}.get(path.stem, len(written))
+    for entry, (dataset, alias, version, file_type) in zip(locked, written, strict=True):
+        assert (entry["id"], entry.get("import_as")) == (dataset, alias)
+        assert entry["version"] == version or version in (None, "latest")
+        assert entry["file_type"] == (file_type or "parquet")
+    names = [alias or dataset for dataset, alias, *_ in written]
+    assert [entry.name for entry in lock.inputs] == names
+
+
 def test_a_real_lock_is_a_fixed_point(plan):
     made = recipe(
         {"id": "a", "custom": {"header": False, "n": 1.5, "t": "true", "gone": None}, "url": "null"},

@@ -354,6 +354,38 @@ def test_a_layer_is_named_where_there_are_several(given, scratch):
         given(target.getvalue(), "shapefile", extension="shp.zip", layer="third")
 
 
+@pytest.mark.parametrize(("geometry_type", "shape"), [("points", "POINT"), ("polygons", "POLYGON")])
+def test_shapes_of_several_types_are_exported_one_by_one(given, scratch, geometry_type, shape):
+    table = given(json.dumps(FEATURES), "geojson")
+    export = {"name": "a", "format": "shp", "filename": "some.shp.zip"}
+    said = "table a has points, polygons, and a shapefile holds one type .*geometry_type: …"
+    with pytest.raises(ValueError, match=said):
+        packaged(table, {"datasets": [export]}, scratch())
+    made = packaged(table, {"datasets": [{**export, "custom": {"geometry_type": geometry_type}}]}, scratch())
+    assert {file.name: file.rows for file in made.files}["some.shp.zip"] == 1
+    content = contents(made)["some.shp.zip"]
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert "some.shp" in archive.namelist()
+    assert shapes(given(content, "shapefile", extension="shp.zip"))[0][0].startswith(shape)
+
+
+@pytest.mark.parametrize("stored", ["st_aswkb(geometry)", "st_astext(geometry)", "geometry"])
+def test_shapes_may_be_wkb_or_wkt(given, scratch, stored, tmp_path):
+    table = given(json.dumps(FEATURES), "geojson")
+    file = tmp_path / "wkb.parquet"
+    query = f"select bin_id, {stored} as wkb_geometry from '{table.file}'"
+    duckdb.sql(f"copy ({query}) to '{file}'")
+    custom = {"geom_column": "wkb_geometry", "geometry_type": "polygons"}
+    exports = {"datasets": [{"name": "a", "format": "geojson", "custom": custom}]}
+    made = contents(packaged(given(file.read_bytes(), "parquet"), exports, scratch()))["a.geojson"]
+    features = json.loads(made)["features"]
+    assert [feature["properties"] for feature in features] == [{"bin_id": "7"}]
+    assert features[0]["geometry"] == FEATURES["features"][1]["geometry"]
+    wrong = {"datasets": [{"name": "a", "format": "geojson", "custom": {"geom_column": "shape"}}]}
+    with pytest.raises(ValueError, match="no column shape; it has bin_id, wkb_geometry"):
+        packaged(given(file.read_bytes(), "parquet"), wrong, scratch())
+
+
 def test_a_table_without_geometry_is_no_map(given, scratch):
     with pytest.raises(ValueError, match="table a has no column of geometry"):
         packaged(given("id\n1\n"), {"datasets": [{"name": "a", "format": "geojson"}]}, scratch())
@@ -395,7 +427,7 @@ def test_csv_is_written_as_the_export_says(given, scratch):
 
 def test_csv_ends_its_lines_as_the_export_says_and_leaves_those_within_fields(given, scratch):
     table = given('id,x\n1,"a\nb"\n')
-    exports = {"datasets": [{"name": "a", "format": "csv", "custom": {"line_end": "crlf"}}]}
+    exports = {"datasets": [{"name": "a", "format": "csv", "custom": {"line_endings": "crlf"}}]}
     assert contents(packaged(table, exports, scratch()))["a.csv"] == b'id,x\r\n1,"a\nb"\r\n'
 
 

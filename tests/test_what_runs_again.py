@@ -498,7 +498,7 @@ ROWS = [
     Row(
         "an export written otherwise",
         "X RR R X published",
-        export("a", "b", custom={"line_end": "crlf"}),
+        export("a", "b", custom={"line_endings": "crlf"}),
         kinds=(REAL,),
     ),
     Row("an input read otherwise, the same rows", "X RX R R published", read_b_otherwise, kinds=(REAL,)),

@@ -67,12 +67,13 @@ def write_export(name: str, export: Export, table: Table, scratch: Path) -> Pack
     Raises:
         ValueError: if the format cannot hold it.
     """
-    path, kind = _place(name, scratch), export.format
+    path, kind, rows = _place(name, scratch), export.format, table.rows
     if kind is ExportFormat.PARQUET:
         return PackagedFile(name=name, format=kind, file=table.file, rows=table.rows)
     with database(scratch) as connection:
         if kind in DRIVERS:
-            write_features(connection, Path(str(table.file)), kind, export.name, path)
+            source = Path(str(table.file))
+            rows = write_features(connection, source, kind, export.name, path, export.custom)
         elif kind is ExportFormat.XLSX:
             _write_workbook(connection, table, export.name, path)
         else:
@@ -81,7 +82,7 @@ def write_export(name: str, export: Export, table: Table, scratch: Path) -> Pack
                 f"copy (select {_columns_of(table)} from read_parquet($table)) to $file ({options})",  # noqa: S608
                 {"table": str(table.file), "file": str(path)},
             )
-    return PackagedFile(name=name, format=kind, file=path, rows=table.rows)
+    return PackagedFile(name=name, format=kind, file=path, rows=rows)
 
 
 def _columns_of(table: Table) -> str:
@@ -100,7 +101,7 @@ def _csv_options(custom: Mapping[str, Any]) -> str:
     header = str(custom.get("header", True)).lower() != "false"
     quoted = ", force_quote *" if custom.get("quote") == "all" else ""
     delimiter = literal(str(custom.get("delimiter") or ","))
-    new_line = r", new_line '\r\n'" if custom.get("line_end") == "crlf" else ""
+    new_line = r", new_line '\r\n'" if custom.get("line_endings") == "crlf" else ""
     return f"format csv, header {header}, delimiter {delimiter}{quoted}{new_line}"
 
 

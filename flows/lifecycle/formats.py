@@ -23,6 +23,11 @@ class Option:
 
 DELIMITER = Option(r"[^\r\n\"]", "one character, no quote and no end of a line")
 ANY_NAME = Option(r".+", "a name")
+LAYER = {"layer": ANY_NAME, "layer_name": ANY_NAME}
+SHAPES = {
+    "geom_column": ANY_NAME,
+    "geometry_type": Option("points|lines|polygons", "points, lines or polygons"),
+}
 OPTIONS = {
     FileType.CSV: {
         "delimiter": DELIMITER,
@@ -31,9 +36,9 @@ OPTIONS = {
     },
     FileType.JSON: {"records": Option(r".+", "a path of keys, as result.records")},
     FileType.XLSX: {"sheet": ANY_NAME},
-    FileType.GEOJSON: {"layer": ANY_NAME},
-    FileType.SHAPEFILE: {"layer": ANY_NAME},
-    FileType.GDB: {"layer": ANY_NAME},
+    FileType.GEOJSON: LAYER,
+    FileType.SHAPEFILE: LAYER,
+    FileType.GDB: LAYER,
 }
 """What an input's `custom` may say of how it is read, by its file type."""
 WRITABLE = (
@@ -45,8 +50,11 @@ EXPORT_OPTIONS = {
     ExportFormat.CSV: {
         "delimiter": DELIMITER,
         "header": Option("true|false", "true or false"),
-        "line_end": Option("lf|crlf", "lf or crlf"),
+        "line_endings": Option("lf|crlf", "lf or crlf"),
         "quote": Option("all|needed", "all or needed"),
-    }
+    },
+    ExportFormat.SHP: SHAPES,
+    ExportFormat.GEOJSON: SHAPES,
+    ExportFormat.GPKG: SHAPES,
 }
 """What an export's `custom` may say of how it is written, by its format."""

@@ -22,6 +22,11 @@ BATCH_ROWS = 2**16
 FIXED_DAY = "1980-01-01"
 """In place of the day of writing, which some formats note."""
 DRIVERS = {ExportFormat.GEOJSON: "GeoJSON", ExportFormat.GPKG: "GPKG", ExportFormat.SHP: "ESRI Shapefile"}
+FAMILY = (
+    "(['points', 'lines', 'polygons', 'points', 'lines', 'polygons', 'collections'])"
+    "[('0x' || hex(st_asbinary({0})[3:3]) || hex(st_asbinary({0})[2:2]))::integer % 1000]"
+)
+"""SQL for what a shape is, by the number that WKB has for it."""
 LAYER_OPTIONS = {ExportFormat.SHP: {"DBF_DATE_LAST_UPDATE": FIXED_DAY}}
 
 
@@ -31,7 +36,7 @@ def features_to_parquet(
     """Write features as Parquet: text stays text, the shapes are a column `geometry` with its CRS.
 
     Args:
-        custom: `layer`, by its name; else the only one.
+        custom: `layer` or `layer_name`; else the only one.
 
     Raises:
         ValueError: if GDAL cannot read it, or there is no such layer, or there are several.
@@ -42,7 +47,8 @@ def features_to_parquet(
 
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(source)]
-        layer = str(custom.get("layer") or (layers[0] if len(layers) == 1 else ""))
+        named = custom.get("layer") or custom.get("layer_name")
+        layer = str(named or (layers[0] if len(layers) == 1 else ""))
         if layer not in layers:
             found = f"no layer {layer}" if layer else f"{len(layers)} layers"
             raise ValueError(f"there is {found}; say `custom: {{layer: …}}`, one of {', '.join(layers)}")
@@ -52,8 +58,8 @@ def features_to_parquet(
             shapes = about["geometry_name"] or "wkb_geometry"
             features = connection.from_arrow(stream)
             others = [name for name in features.columns if name not in {shapes, about["fid_column"]}]
-            named = zip(others, usable(others), strict=True) if others else ()
-            selected = [f"{identifier(name)} as {identifier(made)}" for name, made in named]
+            pairs = zip(others, usable(others), strict=True) if others else ()
+            selected = [f"{identifier(name)} as {identifier(made)}" for name, made in pairs]
             if shapes in features.columns:
                 selected.append(f"{identifier(shapes)} as {GEOMETRY}")
             features.project(", ".join(selected)).create_view("larder_features")
@@ -63,42 +69,83 @@ def features_to_parquet(
         raise ValueError(str(error).partition("; It might")[0]) from error
 
 
-def write_features(
-    connection: duckdb.DuckDBPyConnection, table: Path, kind: ExportFormat, name: str, path: Path
-) -> None:
-    """Write a table with a geometry column in one of the formats of `DRIVERS`; a shapefile as a zip file.
+def write_features(  # noqa: PLR0913, PLR0917
+    connection: duckdb.DuckDBPyConnection,
+    table: Path,
+    kind: ExportFormat,
+    name: str,
+    path: Path,
+    custom: Mapping[str, Any],
+) -> int:
+    """Write a table with a geometry column in one of the formats of `DRIVERS`, a shapefile as a zip file.
+
+    Args:
+        custom: `geom_column`, of geometry, WKB or WKT, else the first column of geometry; `geometry_type`,
+            points, lines or polygons, where rows with other shapes are left out.
+
+    Returns:
+        The number of rows written.
 
     Raises:
-        ValueError: if it has no geometry.
+        ValueError: if it has no geometry, or shapes of several types that the format cannot hold.
     """
     from pyogrio import set_gdal_config_options
     from pyogrio.raw import write_arrow
 
     set_gdal_config_options({"OGR_CURRENT_DATE": f"{FIXED_DAY}T00:00:00.000Z"})
     rows = connection.sql(f"from read_parquet({literal(str(table))})")
-    shapes = [
-        column for column, type_ in zip(rows.columns, rows.types, strict=True) if is_geometry(str(type_))
-    ]
-    if not shapes:
-        raise ValueError(f"table {name} has no column of geometry, which {kind} needs")
-    crs = crs_of(str(rows.types[rows.columns.index(shapes[0])]))
-    parts = path.with_name(f"{path.name}.parts")
-    parts.mkdir()
-    written = parts / (f"{path.stem}.shp" if kind is ExportFormat.SHP else path.name)
+    shapes, type_ = _shapes(rows, kind, name, custom.get("geom_column"))
+    column = identifier(shapes)
+    read = f"st_geomfromwkb({column})" if type_ == "BLOB" else f"{column}::geometry"
+    if not is_geometry(type_):
+        rows = rows.project(f"* replace ({read} as {column})")
+    if wanted := custom.get("geometry_type"):
+        rows = rows.filter(f"{column} is null or {FAMILY.format(column)} = {literal(wanted)}")
+    if kind is ExportFormat.SHP:
+        _require_one_family(rows, column, name)
+    folder = path.with_name(f"{path.name}.parts")
+    folder.mkdir()
+    layer = path.name.partition(".")[0]
+    written = folder / (f"{layer}.shp" if kind is ExportFormat.SHP else path.name)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "'crs' was not provided")
         write_arrow(
             rows,
             written,
-            layer=path.stem,
+            layer=layer,
             driver=DRIVERS[kind],
-            geometry_name=shapes[0],
+            geometry_name=shapes,
             geometry_type="Unknown",
-            crs=crs,
+            crs=crs_of(type_),
             **LAYER_OPTIONS.get(kind, {}),
         )
     if kind is ExportFormat.SHP:
-        stored_zip(path, [(part.name, part) for part in sorted(parts.iterdir())])
+        stored_zip(path, [(part.name, part) for part in sorted(folder.iterdir())])
     else:
         written.replace(path)
-    shutil.rmtree(parts)
+    shutil.rmtree(folder)
+    return int(rows.aggregate("count(*)").fetchall()[0][0])
+
+
+def _shapes(
+    rows: duckdb.DuckDBPyRelation, kind: ExportFormat, name: str, wanted: str | None
+) -> tuple[str, str]:
+    """The column of shapes, and its type."""
+    types = dict(zip(rows.columns, map(str, rows.types), strict=True))
+    if wanted is not None and wanted not in types:
+        raise ValueError(f"table {name} has no column {wanted}; it has {', '.join(types)}")
+    found = next((column for column, type_ in types.items() if is_geometry(type_)), None)
+    column = wanted or found
+    if column is None or not (is_geometry(types[column]) or types[column] in {"BLOB", "VARCHAR"}):
+        hint = "say `custom: {geom_column: …}` where one holds WKB or WKT"
+        raise ValueError(f"table {name} has no column of geometry, which {kind} needs; {hint}")
+    return column, types[column]
+
+
+def _require_one_family(rows: duckdb.DuckDBPyRelation, column: str, name: str) -> None:
+    found_in = rows.filter(f"{column} is not null").project(f"{FAMILY.format(column)} as family")
+    families = found_in.distinct().order("family").fetchall()
+    if len(families) > 1:
+        found = ", ".join(str(family) for (family,) in families)
+        hint = "say `custom: {geometry_type: …}`, and export it once for each"
+        raise ValueError(f"table {name} has {found}, and a shapefile holds one type of shapes: {hint}")
