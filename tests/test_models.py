@@ -370,6 +370,21 @@ def page(answer: Answer) -> str:
         return str(client.read_artifacts(artifact_filter=asked)[0].data)
 
 
+def test_a_lock_file_builds_the_same_bytes_in_another_home(modelled: Product) -> None:
+    for entry in modelled.inputs:
+        del entry["version"]
+    modelled.build()
+    lock = modelled.folder / "recipe.lock.yml"
+    lock.write_bytes(modelled.published["recipe.lock.yml"])
+    modelled.offer("a", "2", "id,a\n7,new\n")
+    with modelled.elsewhere() as other:
+        other.file = lock
+        assert other.build().exit_code == 0, other.last.said
+        assert other.published == modelled.published
+    assert modelled.build("--locked").publish == "unchanged"
+    assert modelled.build().publish == "published"
+
+
 def test_the_text_of_a_recipe_with_models_survives_its_lock(modelled: Product) -> None:
     change(modelled, twice={"sql": TWICE + "\n", "tests": [{"unique": "id"}, "id > 0"]})
     modelled.build()
