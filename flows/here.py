@@ -22,10 +22,11 @@ def run_here(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
 
 
 def run_said(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
-    """Call the flow, and say each step as it happens."""
+    """Call the flow, and say each step as it happens; steps of several threads in lines of their own."""
 
     def hear(step: Step) -> None:
-        print(report.line(step), file=out, flush=True)
+        out.write(f"{report.line(step)}\n")
+        out.flush()
 
     with listening(hear) as audience:
         try:

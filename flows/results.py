@@ -350,10 +350,9 @@ def _differences(older: Result, question: Question) -> list[str]:
         now, before_shown = _shown(form), older.arguments.get(name)
         if before_shown is None or before_shown.digest != now.digest:
             said.append(_change(name, before_shown, now))
-    once = question.definition.once_per_run
-    if len(said) > 1 or not once:
-        return [text for text in said if not text.startswith(f"argument {once} ")]
-    return ["a floating recipe is resolved by every run"] if said else []
+    once = f"argument {question.definition.once_per_run} "
+    others = [text for text in said if not text.startswith(once)]
+    return others or (["a floating recipe is resolved by every run"] if said else [])
 
 
 def _change(name: str, before: Shown | None, now: Shown) -> str:

@@ -80,7 +80,9 @@ def test_what_changed_is_named(product: Product) -> None:
     product.kind = REAL
     product.build()
     product.recipe["exports"]["datasets"][0]["format"] = "parquet"
-    assert compare(product)["package"].reason == "argument exports changed"
+    forecasts = compare(product)
+    assert forecasts["plan"].reason == "argument recipe changed"
+    assert forecasts["package"].reason == "argument exports changed"
     product.recipe["version"] = "25Q2"
     forecasts = compare(product)
     assert forecasts["build"].reason == "argument version changed from 25Q1 to 25Q2"
