@@ -43,8 +43,9 @@ def run_on_worker(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
         print("The run goes on without being followed; the UI shows it.", file=out)
         raise
     answer = _report(server, run_id) or _without_report(run, options["recipe"].product)
+    warnings = answer.pop("warnings", {})
     for stage in answer["stages"]:
-        print(report.stage_line(stage), file=out)
+        print(report.stage_line(stage, warnings.get(report.title_of(stage), ())), file=out)
     return answer
 
 

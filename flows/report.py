@@ -72,18 +72,21 @@ def line(step: Step) -> str:
     """One line about a step as it begins, and one as it ends."""
     if step.outcome is None:
         return f"{step.title}: running ({step.reason})"
-    return stage_line(_stage(step))
+    return stage_line(_stage(step), step.warnings)
 
 
-def stage_line(stage: Mapping[str, Any]) -> str:
+def title_of(stage: Mapping[str, Any]) -> str:
+    """The stage and its label, of a stage of the document."""
+    return f"{stage['stage']} {stage['dataset']}" if stage["dataset"] else str(stage["stage"])
+
+
+def stage_line(stage: Mapping[str, Any], warnings: Sequence[str] = ()) -> str:
     """One line about a stage of the document, and one for each warning of a stage that ran."""
-    title = f"{stage['stage']} {stage['dataset']}" if stage["dataset"] else stage["stage"]
     key = f" {stage['key'][:8]}" if stage["key"] else ""
     seconds = stage["seconds"]
     took = f" in {seconds:.1f} s" if seconds is not None and stage["outcome"] != Outcome.REUSED else ""
     because = f" ({stage['reason']})" if stage["reason"] else ""
-    said = f"{title}: {stage['outcome'] or 'did not end'}{key}{took}{because}"
-    warnings = stage["warnings"]
+    said = f"{title_of(stage)}: {stage['outcome'] or 'did not end'}{key}{took}{because}"
     if warnings and stage["outcome"] == Outcome.REUSED:
         return f"{said} ({len(warnings)} warning{'s' if len(warnings) > 1 else ''})"
     return "\n".join([said, *(f"  warning: {warning}" for warning in warnings)])
@@ -126,7 +129,6 @@ def _stage(step: Step) -> dict[str, Any]:
         "seconds": None if step.seconds is None else round(step.seconds, 3),
         "result": step.result,
         "reason": step.reason,
-        "warnings": list(step.warnings),
     }
 
 

@@ -84,7 +84,8 @@ def _artifacts(
     )
     if for_followers:
         said = "The same as JSON, for programs"
-        document = report.of_run(run, published, error)
+        warnings = {step.title: list(step.warnings) for step in run.in_order if step.warnings}
+        document = {**report.of_run(run, published, error), **({"warnings": warnings} if warnings else {})}
         yield ArtifactCreate(type=report.UI_TYPE, description=said, data=document)
 
 

@@ -26,7 +26,7 @@ from flows.cli import main
 from stack import servers
 from stack.local import is_online
 from stack.ports import HOST, free_ports
-from tests.recipes import Answer, Product
+from tests.recipes import REAL, Answer, Product
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -355,6 +355,16 @@ def worker(product: Product, larder: Settings, prefect_server: str) -> Iterator[
     daemon.wait(WORKER_SECONDS)
     yield
     daemon.stop()
+
+
+def test_warnings_of_a_build_on_the_worker_are_said(product: Product, worker: None) -> None:
+    product.kind = REAL
+    tested = {"sql": "from a", "tests": [{"unique": "id"}, {"expression": "id > '1'", "severity": "warn"}]}
+    product.recipe["stage_config"] = {"builds.build": {"models": {"m": tested}}}
+    product.recipe["exports"]["datasets"] = [{"name": "m", "format": "csv"}]
+    answer = product.build("--on-worker")
+    assert checked(answer).state == "completed"
+    assert "\n  warning: test (id > '1') of model m does not hold for 1 rows, first: id '1'" in answer.said
 
 
 def test_a_build_on_the_worker_can_be_retried_in_the_ui(product: Product, worker: None) -> None:

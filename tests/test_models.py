@@ -347,17 +347,10 @@ def test_warnings_stand_in_the_result_and_in_what_is_said(
     logged = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert logged == [f"model twice: {warning}"]
     assert f"\n  warning: {warning}\n" in answer.said
-    assert warned(answer) == {"twice": [warning]}
     assert f"- model twice: {warning}" in page(answer)
     again = modelled.build()
-    assert warned(again) == {"twice": [warning]}
     assert re.search(r"model twice: reused \w+ \(1 warning\)\n", again.said)
     assert f"- model twice: {warning}" in page(again)
-
-
-def warned(answer: Answer) -> dict[str, list[str]]:
-    """The warnings of each model."""
-    return {step["dataset"]: step["warnings"] for step in answer.document["stages"] if step["warnings"]}
 
 
 def page(answer: Answer) -> str:
