@@ -63,12 +63,20 @@ File = Annotated[Path | Artifact, BeforeValidator(_stored_form)]
 """A file field of a stage's model: a path while the stage runs, an artifact everywhere else."""
 
 
+class Uncounted:
+    """Marks a field that no digest counts: what people are told of a result, beside its content."""
+
+
+Warnings = Annotated[tuple[str, ...] | None, Uncounted]
+"""What was not as it should be and did no harm; None where there is nothing to say."""
+
+
 class Output(Frozen):
     """What a stage returns. As another stage's argument it counts by its digest."""
 
     @property
     def warned(self) -> tuple[str, ...]:
-        """What was not as it should be and did no harm; people are told."""
+        """What people are told of it."""
         return ()
 
 

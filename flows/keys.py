@@ -20,7 +20,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from flows.artifacts import Artifact, Frozen, Output
+from flows.artifacts import Artifact, Frozen, Output, Uncounted
 
 MACHINERY = frozenset(
     f"flows.{name}"
@@ -47,7 +47,7 @@ class Fingerprint(Frozen):
 def canonical(value: object) -> str:
     """`value` as JSON with sorted keys and no white space: equal content, equal text.
 
-    Fields that are None do not count; an artifact counts as its sha256 and its bytes.
+    Fields that are None or `Uncounted` do not count; an artifact counts as its sha256 and its bytes.
 
     Raises:
         NoKeyError: where content has no single text (NaN, sets, local paths, other objects).
@@ -117,8 +117,8 @@ def key(
 
 
 def _fields(model: BaseModel) -> Iterator[tuple[str, Any]]:
-    for name in type(model).model_fields:
-        if (item := getattr(model, name)) is not None:
+    for name, field in type(model).model_fields.items():
+        if Uncounted not in field.metadata and (item := getattr(model, name)) is not None:
             yield name, item
 
 

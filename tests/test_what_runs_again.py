@@ -54,6 +54,7 @@ product: thing
 name: "Thing"
 """
 PICKLED = b'{"metadata": {"serializer": {"type": "pickle"}}, "result": "gASVBQAAAAAAAAAu"}'
+M1 = "select id, a from a where id = '1'"
 Change = Callable[[Product], object]
 
 
@@ -123,7 +124,7 @@ def with_build(**parts: object) -> Change:
 def modelled(product: Product) -> None:
     """Two models of a, the second of which reads the first, and one of b."""
     models = {
-        "m1": "select id, a from a where id = '1'",
+        "m1": M1,
         "m2": "select id, a from m1",
         "m3": "select b from b",
     }
@@ -425,6 +426,11 @@ MODELS: list[tuple[str, str, Change]] = [
         "a test of a model added",
         "X RR RXR R R published",
         with_model("m2", {"sql": "select id, a from m1", "tests": [{"unique": "id"}]}),
+    ),
+    (
+        "a test that warns added to a model",
+        "X RR XRR R R published",
+        with_model("m1", {"sql": M1, "tests": [{"expression": "id = '2'", "severity": "warn"}]}),
     ),
     ("an input of one model changed", "X RX RRX X X published", pin_to_new_rows),
     ("a model exported in another format", "X RR RRR R X published", export("m2", "m3", format="json")),

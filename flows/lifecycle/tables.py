@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import duckdb
 
-from flows.artifacts import File, Frozen, Output
+from flows.artifacts import File, Frozen, Output, Warnings
 from flows.lifecycle.quoting import literal
 
 PARQUET = "format parquet, compression zstd, compression_level 1, row_group_size 122880"
@@ -34,8 +34,7 @@ class Table(Output):
     file: File
     rows: int
     columns: tuple[Column, ...]
-    warnings: tuple[str, ...] | None = None
-    """What was not as it should be and did no harm; None where there is nothing to say."""
+    warnings: Warnings = None
 
     @property
     def warned(self) -> tuple[str, ...]:
