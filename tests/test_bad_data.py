@@ -54,7 +54,7 @@ def ordered(run: str) -> Change:
 
 
 DATA: dict[str, tuple[Change, str, tuple[str, ...]]] = {
-    "ragged": (b_is("id,b\n1,2\n3\n"), "load b", ("line 3 has 1 columns and the header 2", "custom")),
+    "ragged": (b_is("id,b\n1,2\n3\n"), "load b", ("line 3 has 1 in place of 2 columns", "custom")),
     "encoding": (b_is(b"id,b\n1,\xe9\n"), "load b", ("line 2 is not UTF-8", "custom: {encoding: …}")),
     "empty": (b_is(""), "load b", ("it is empty",)),
     "a page": (b_is("<!DOCTYPE html><html>no such file</html>"), "load b", ("a page of HTML",)),

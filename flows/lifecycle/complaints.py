@@ -35,7 +35,7 @@ def _of_line(number: str, rest: str) -> str:
     shown = content if len(content) <= LONGEST_LINE else content[: LONGEST_LINE - 1] + "…"
     tail = rest[-LONGEST_LINE * 100 :]
     if found := COLUMNS.search(tail):
-        return f"line {number} has {found[2]} columns and the header {found[1]} ({shown}): {DIALECT}"
+        return f"line {number} has {found[2]} in place of {found[1]} columns ({shown}): {DIALECT}"
     if "unterminated quote" in tail:
         return f"line {number} has a quote that is not closed, or not doubled ({shown}): {DIALECT}"
     if "not utf-8" in tail:
