@@ -47,6 +47,13 @@ def test_a_build_runs_on_the_worker_and_again_reuses_everything(deployed: Deploy
     assert second["package"]["publish"] == "unchanged"
 
 
+@pytest.mark.parametrize("example", ["dbt/recipe.yml", "map.yml", "report/recipe.yml"])
+def test_an_example_builds_on_the_worker(example: str, deployed: Deployed) -> None:
+    answer = deployed.build(deployed.checkout / "examples" / example)
+    assert answer["state"] == "completed", answer
+    assert answer["package"]["publish"] == "published"
+
+
 def test_a_failed_run_goes_on_where_it_failed(deployed: Deployed) -> None:
     recipe = deployed.recipe()
     failed = deployed.build(recipe, "--fail-at", "build")
