@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from flows.lifecycle.quoting import identifier
-from flows.lifecycle.sql import QueryError, Reference, place, references
+from flows.lifecycle.sql import QueryError, Reference, place, references, require_expression
 from flows.recipe import Model, Problem
 
 MODELS = "stage_config.builds.build.models"
@@ -46,6 +46,10 @@ def in_order(models: Mapping[str, Model], inputs: tuple[str, ...]) -> dict[str, 
 def check_models(models: Mapping[str, Model], inputs: tuple[str, ...]) -> Iterator[Problem]:
     """What is wrong with the models of a recipe."""
     taken = {name.lower(): name for name in inputs}
+    for name in inputs if models else ():
+        if taken[name.lower()] != name:
+            found = f"{name} and {taken[name.lower()]}, which are one name in SQL"
+            yield Problem("inputs.datasets", found, "an import_as that differs by more than case")
     clear: dict[str, list[str]] = {}
     for name, definition in models.items():
         if name.lower() in taken:
@@ -99,8 +103,11 @@ class _Part:
     query: str
     before: int = 0
     own: str | None = None
+    expression: str | None = None
 
     def references(self) -> list[Reference]:
+        if self.expression is not None:
+            require_expression(self.expression)
         return [one for one in references(self.query) if one.name.lower() != self.own]
 
     def at(self, offset: int | None) -> str:
@@ -115,7 +122,7 @@ def _parts(definition: Model) -> Iterator[_Part]:
         where = f".tests[{number}]"
         if test.expression is not None:
             head = f"select 1 from {OWN} where not ("  # noqa: S608
-            yield _Part(where, f"{head}{test.expression}\n)", len(head), OWN)
+            yield _Part(where, f"{head}{test.expression}\n)", len(head), OWN, test.expression)
         if test.relationships is not None:
             yield _Part(f"{where}.relationships.to", f"from {identifier(test.relationships.to)}", 10**9)
 

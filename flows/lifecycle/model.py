@@ -8,6 +8,7 @@ import duckdb
 from flows.lifecycle.lineage import OWN, ModelError, reads
 from flows.lifecycle.progress import Say, progress
 from flows.lifecycle.quoting import identifier, literal
+from flows.lifecycle.sql import one_statement
 from flows.lifecycle.tables import PARQUET, Table, confined, database, done, read_table
 from flows.recipe import Model, ModelTest, Severity
 
@@ -37,15 +38,25 @@ def model(
         try:
             written = f"{literal(str(target))} ({PARQUET}, use_tmp_file false)"
             with progress(say, lambda: done(connection)):
-                connection.execute(f"copy (\n{_plain(definition.sql)}\n) to {written}")
+                connection.execute(f"copy (\n{_query(connection, definition.sql)}\n) to {written}")
         except duckdb.Error as error:
             raise ModelError(f"Model {name} cannot be run: {_said(error)}") from error
         warnings = tuple(_tested(connection, name, definition, target))
         return read_table(connection, target).model_copy(update={"warnings": warnings or None})
 
 
-def _plain(sql: str) -> str:
-    return sql.strip().removesuffix(";")
+def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
+    """The query without what stands behind its end, and with sums of integers as BIGINT.
+
+    DuckDB sums integers as HUGEINT, which Parquet has no type for: it would become DOUBLE.
+    """
+    query = one_statement(sql)
+    described = connection.execute(f"describe (\n{query}\n)").fetchall()
+    wide = [identifier(name) for name, kind, *_ in described if kind in {"HUGEINT", "UHUGEINT"}]
+    if not wide:
+        return query
+    narrowed = ", ".join(f"{column}::bigint as {column}" for column in wide)
+    return f"select * replace ({narrowed}) from (\n{query}\n)"  # noqa: S608
 
 
 def _tested(
@@ -57,8 +68,10 @@ def _tested(
     for test in definition.tests:
         said = f"test {_title(test)} of model {name}"
         for column in _columns(test):
-            if column.lower() not in {one.lower() for one in columns}:
-                raise ModelError(f"{said}: there is no column {column}; there are {', '.join(columns)}.")
+            _require_column(said, column, columns)
+        if test.relationships is not None:
+            other = connection.execute(f"describe {identifier(test.relationships.to)}").fetchall()
+            _require_column(said, test.relationships.field, [row[0] for row in other])
         try:
             offending = connection.execute(
                 f"select count(*) over (), * from ({_offending(test)}) limit {ROWS_SHOWN}"  # noqa: S608
@@ -76,6 +89,11 @@ def _tested(
                 failed.append(found)
     if failed:
         raise ModelError(". ".join(failed))
+
+
+def _require_column(said: str, column: str, columns: list[str]) -> None:
+    if column.lower() not in {one.lower() for one in columns}:
+        raise ModelError(f"{said}: there is no column {column}; there are {', '.join(columns)}.")
 
 
 def _title(test: ModelTest) -> str:

@@ -14,7 +14,8 @@ TABLE_FUNCTIONS = frozenset(
 )
 """The functions that may stand in place of a table: they see their arguments and nothing else."""
 OUTSIDE = frozenset(
-    {"ago", "current_query", "current_setting", "getenv", "getvariable", "pg_sleep", "version"}
+    {"ago", "current_localtime", "current_localtimestamp", "current_query", "current_setting", "getenv"}
+    | {"getvariable", "pg_conf_load_time", "pg_postmaster_start_time", "pg_sleep", "version"}
 )
 """Functions that tell more than their arguments do and that DuckDB does not itself call unstable."""
 STABLE = frozenset(
@@ -67,6 +68,29 @@ def place(query: str, at: int) -> str:
     return f"line {before.count(chr(10)) + 1}, column {len(before) - before.rfind(chr(10))}"
 
 
+def one_statement(query: str) -> str:
+    """A query that `references` took, without the semicolons behind it."""
+    text = query.encode()
+    places = [at for at, kind in duckdb.tokenize(query) if kind is not duckdb.token_type.comment]
+    while places and text[places[-1] : places[-1] + 1] == b";":
+        text = text[: places.pop()]
+    return text.decode()
+
+
+def require_expression(text: str) -> None:
+    """Return if a text is one SQL expression and nothing more.
+
+    Raises:
+        QueryError: if it is not.
+    """
+    node = _parsed(f"select {text}\n")["node"]
+    others = {"where_clause", "group_expressions", "having", "qualify", "sample", "modifiers"}
+    if node["type"] != "SELECT_NODE" or len(node["select_list"]) != 1 or any(node.get(one) for one in others):
+        raise QueryError(" ".join(text.split()), "one expression")
+    if node.get("from_table", {}).get("type", "EMPTY") != "EMPTY":
+        raise QueryError(" ".join(text.split()), "one expression")
+
+
 def _parsed(query: str) -> Any:
     with _parser().cursor() as connection:
         serialized = "select json_serialize_sql(?::varchar, skip_null := true, skip_empty := true)"
@@ -74,7 +98,7 @@ def _parsed(query: str) -> Any:
     if answer["error"]:
         said = " ".join(answer["error_message"].split())
         if said.startswith("Only SELECT"):
-            raise QueryError("another statement than SELECT", "one SELECT")
+            raise QueryError("another statement than SELECT", "one SELECT; PIVOT with the values behind IN")
         raise QueryError(said, "one SELECT that DuckDB can read", _number(answer.get("position")))
     statements = answer["statements"]
     if len(statements) != 1:
@@ -130,7 +154,8 @@ def _refuse(node: Mapping[str, Any]) -> None:
                 raise QueryError(f"{name}(…) as a table", valid, _at(node))
         case "FUNCTION" | "WINDOW_AGGREGATE":
             name = node.get("function_name", "")
-            if name.lower() in _unstable():
+            alone = name.lower() == "age" and len(node.get("children", ())) == 1
+            if alone or name.lower() in _unstable():
                 raise QueryError(f"{name}(…)", "functions that always give the same for the same", _at(node))
         case "COLUMN_REF":
             if len(node["column_names"]) == 1 and node["column_names"][0].lower() in CLOCKS:

@@ -15,8 +15,10 @@ import duckdb
 from flows.artifacts import File, Frozen, Output, Warnings
 from flows.lifecycle.quoting import literal
 
-PARQUET = "format parquet, compression zstd, compression_level 1, row_group_size 122880"
-"""How every Parquet file is written."""
+PARQUET = (
+    "format parquet, compression zstd, compression_level 1, row_group_size 122880, geoparquet_version 'BOTH'"
+)
+"""How every Parquet file is written. Of its own accord DuckDB forgets that a column without shapes is one."""
 _opening = threading.Lock()
 
 
