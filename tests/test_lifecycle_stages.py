@@ -230,12 +230,56 @@ def test_json_keeps_numbers_and_truth_and_leaves_text_alone(given, content, cust
         ("\n<?xml version", {"records": "a"}, "it is a page of HTML or XML"),
         (json.dumps({"a": [{"b": "x" * 2**20}] * 17}), {}, "say `custom: {records: …}`"),
         ('[{"a b": 1, "a-b": 2}]', {}, "names a column twice"),
+        ('[{"id": 1}, {"ID": 2}]', {}, "names a column twice: id"),
+        ('[{"": 1, "a": 2}]', {}, "does not name every column"),
     ],
 )
 def test_json_without_records_is_told(given, content, custom, said):
     with pytest.raises(InputError, match="no readable json") as caught:
         given(content, "json", **custom)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        ('[{"a": 18446744073709551615}]', "18446744073709551615"),
+        ('[{"a": 9007199254740993}, {"a": 1.5}]', "9007199254740993"),
+        ('[{"a": 1e400}]', "1e400"),
+        ('[{"a": 1.5}, {"a": 2}]', 1.5),
+        ('[{"a_1": 7}]', 7),
+        ('\ufeff[{"a": 7}]', 7),
+        ('[{"json": 7}]', 7),
+    ],
+)
+def test_json_keeps_all_digits_or_text(given, content, value):
+    assert rows(given(content, "json"))[0] == (value,)
+
+
+@pytest.mark.parametrize(
+    "records", [[{f"k{at}": at for at in range(300)}], [{f"k{at}": at} for at in range(300)]]
+)
+def test_json_may_have_many_fields(given, records):
+    assert len(given(json.dumps(records), "json").columns) == 300
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "UTF_8", "utf-16-le", "utf-16"])
+def test_a_mark_is_no_part_of_the_first_column(given, encoding):
+    content = ("\ufeff" if encoding != "utf-16" else "") + "id,x\n1,2\n"
+    assert [column.name for column in given(content.encode(encoding), encoding=encoding).columns] == [
+        "id",
+        "x",
+    ]
+
+
+def test_a_cell_may_hold_a_carriage_return(given, tmp_path):
+    file = tmp_path / "lines.xlsx"
+    book = xlsxwriter.Workbook(file)
+    sheet = book.add_worksheet()
+    for at, row in enumerate([("id", "text"), ("1", "one\rtwo"), ("2", 'a "b"\nc'), ("3", "")]):
+        sheet.write_row(at, 0, row)
+    book.close()
+    assert rows(given(file.read_bytes(), "xlsx")) == [("1", "one\rtwo"), ("2", 'a "b"\nc'), ("3", None)]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import csv
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
@@ -24,8 +25,11 @@ Reader = Callable[[Connection, Path, Path, Mapping[str, Any]], list[str]]
 
 DELIMITERS = ",\t;|"
 MARKS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-SCALARS = frozenset({"BIGINT", "HUGEINT", "UBIGINT", "DOUBLE", "BOOLEAN"})
+SCALARS = frozenset({"BIGINT", "DOUBLE", "BOOLEAN"})
 """What JSON itself tells apart from text; dates and ids it does not."""
+MANY_DIGITS = r"^-?[0-9]{16,}$"
+MADE_UP = re.compile(r"_\d+$|^C\d+$")
+"""How DuckDB calls fields that it cannot tell apart, or that have no name."""
 PIECE_CHARACTERS = 2**20
 RECORD_BYTES = 2**24
 LINE_BYTES = 2**25
@@ -96,25 +100,61 @@ def json_to_parquet(
         ValueError: if there are no records, or one is larger than 16 MiB.
         duckdb.Error: if it is no JSON.
     """
+    source = _in_utf8(source, None, target)
     if path := str(custom.get("records") or ""):
         source = _unpacked(source, path, target.with_suffix(".records.json"))
-    read = f"read_json({literal(str(source))}, sample_size = -1, maximum_object_size = {RECORD_BYTES}"
     try:
-        found = connection.execute(f"describe from {read})").fetchall()
-    except duckdb.InvalidInputException as error:
-        if "maximum_object_size" not in str(error):
-            raise
-        raise ValueError(
-            "a record is larger than 16 MiB; where the records stand deeper, say `custom: {records: …}`"
-        ) from error
-    kinds = {name: kind if kind in SCALARS else "VARCHAR" for name, kind, *_ in found}
-    if not kinds or list(kinds) == ["json"]:
-        raise ValueError("it holds no records")
-    columns = ", ".join(f"{literal(name)}: '{kind}'" for name, kind in kinds.items())
-    selected = _selected(list(kinds))
-    query = f"select {selected} from {read}, columns = {{{columns}}})"  # noqa: S608
+        kinds = _json_kinds(connection, source)
+    except duckdb.Error as error:
+        if "non-record JSON" in str(error):
+            raise ValueError("it holds no records") from error
+        if "maximum_object_size" in str(error):
+            hint = "where the records stand deeper, say `custom: {records: …}`"
+            raise ValueError(f"a record is larger than 16 MiB; {hint}") from error
+        raise
+    query = f"select {_selected(list(kinds))} from {_json(source, kinds)}"  # noqa: S608
     connection.execute(f"copy ({query}) to $target ({PARQUET})", {"target": str(target)})
     return renamed(list(kinds))
+
+
+def _json(source: Path, kinds: Mapping[str, str] | None = None) -> str:
+    columns = ", ".join(f"{literal(name)}: '{kind}'" for name, kind in (kinds or {}).items())
+    options = f"records = true, sample_size = -1, maximum_object_size = {RECORD_BYTES}"
+    found = (
+        f"columns = {{{columns}}}"
+        if kinds
+        else "map_inference_threshold = -1, field_appearance_threshold = 0"
+    )
+    return f"read_json({literal(str(source))}, {options}, {found})"
+
+
+def _json_kinds(connection: Connection, source: Path) -> dict[str, str]:
+    """The type of each field. A number is text where a double would not hold all of its digits."""
+    found = connection.execute(f"describe from {_json(source)}").fetchall()
+    kinds = {name: kind if kind in SCALARS else "VARCHAR" for name, kind, *_ in found}
+    if not kinds:
+        raise ValueError("it holds no records")
+    if any(MADE_UP.search(name) for name in kinds):
+        _require_fields(connection, source, kinds)
+    doubles = [name for name, kind in kinds.items() if kind == "DOUBLE"]
+    if doubles:
+        read = _json(source, {**kinds, **dict.fromkeys(doubles, "VARCHAR")})
+        rounded = "not isfinite({0}::double) or regexp_matches({0}, '{1}')"
+        asked = ", ".join(
+            f"coalesce(bool_or({rounded.format(identifier(name), MANY_DIGITS)}), false)" for name in doubles
+        )
+        answers = connection.execute(f"select {asked} from {read}").fetchall()[0]  # noqa: S608
+        kinds |= {name: "VARCHAR" for name, answer in zip(doubles, answers, strict=True) if answer}
+    return kinds
+
+
+def _require_fields(connection: Connection, source: Path, kinds: Mapping[str, str]) -> None:
+    """Return if DuckDB calls each field as the file does: it makes up names for those that differ by case."""
+    objects = f"read_json_objects({literal(str(source))}, maximum_object_size = {RECORD_BYTES})"
+    fields = connection.execute(f"select distinct unnest(json_keys(json)) from {objects}").fetchall()  # noqa: S608
+    usable(sorted(name for (name,) in fields))
+    if made_up := sorted(kinds.keys() - {name for (name,) in fields}):
+        raise ValueError(f"its field {made_up[0]} cannot be told from another")
 
 
 def xlsx_to_parquet(
@@ -140,7 +180,7 @@ def xlsx_to_parquet(
     text = target.with_suffix(".csv")
     with text.open("w", newline="", encoding="utf-8") as lines:
         for row in book.get_sheet_by_name(wanted).iter_rows():
-            csv.writer(lines, lineterminator="\n").writerow(map(_cell, row))
+            csv.writer(lines, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(map(_cell, row))
     warnings = csv_to_parquet(connection, text, target, {"delimiter": ","})
     text.unlink()
     return warnings
@@ -182,9 +222,11 @@ def _unpacked(document: Path, path: str, target: Path) -> Path:
 def _in_utf8(source: Path, encoding: Any, target: Path) -> Path:
     with source.open("rb") as content:
         head = content.read(4)
-    found = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
-    used = str(encoding or found)
-    if used.lower().replace("_", "-") in {"utf-8", "utf8"}:
+    marked = next((name for mark, name in MARKS.items() if head.startswith(mark)), None)
+    used = str(encoding or marked or "utf-8").lower().replace("_", "-")
+    if marked and used.startswith(marked.removesuffix("-sig")):
+        used = marked
+    if used in {"utf-8", "utf8"}:
         return source
     text = target.with_suffix(".utf8")
     try:
