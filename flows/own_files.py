@@ -60,15 +60,25 @@ def _packed(recipe: Recipe, folder: Path) -> Iterator[Path | None]:
         yield None
         return
     found: set[Path] = set()
+    folder = folder.resolve()
     for at, pattern in enumerate(recipe.build.files):
         matching = set(_files(folder, pattern))
         if not matching:
             place = f"stage_config.builds.build.files[{at}]"
             problem = Problem(place, f"{pattern}, which matches none", f"files below {folder.absolute()}")
             raise RecipeError(f"recipe of {recipe.product}", problem)
-        found |= matching
+        for path in matching:
+            _require_below(recipe, folder, path, f"stage_config.builds.build.files[{at}]")
+        found |= matching | {path.resolve() for path in matching if path.is_symlink()}
     with tempfile.TemporaryDirectory(prefix="larder-files-") as scratch:
         yield pack(folder, found, Path(scratch) / NAME)
+
+
+def _require_below(recipe: Recipe, folder: Path, path: Path, place: str) -> None:
+    if not path.resolve().is_relative_to(folder):
+        found = f"{path.relative_to(folder)}, a link to {path.resolve()}"
+        problem = Problem(place, found, f"files that lie below {folder}")
+        raise RecipeError(f"recipe of {recipe.product}", problem)
 
 
 def _files(folder: Path, pattern: str) -> Iterator[Path]:

@@ -311,6 +311,11 @@ def test_a_broken_promise_is_told(run: Run) -> None:
         run("echo > $LARDER_OUTPUT_DIR/t.parquet", promised=("t",))
 
 
+def test_a_promise_is_broken_where_the_folder_is_gone(run: Run) -> None:
+    with pytest.raises(CommandError, match=r"LARDER_OUTPUT_DIR/t\.parquet, and wrote nothing"):
+        run("rm -r $LARDER_OUTPUT_DIR", promised=("t",))
+
+
 def test_a_time_limit_ends_the_whole_group_even_if_it_does_not_listen(run: Run) -> None:
     marker = f"larder-deaf-{os.getpid()}"
     began = time.monotonic()
@@ -324,6 +329,46 @@ def test_what_a_command_leaves_running_is_ended(run: Run) -> None:
     marker = f"larder-left-{os.getpid()}"
     run(f"(: {marker}; sleep 300; sleep 300) > /dev/null 2>&1 & echo started")
     until_gone(marker)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process can leave its group for good")
+@pytest.mark.parametrize("limit", [None, 1])
+def test_what_left_the_group_is_ended_too(run: Run, limit: float | None) -> None:
+    marker = f"larder-apart-{os.getpid()}"
+    left = f"setsid sh -c ': {marker}; sleep 300; sleep 300' &"
+    began = time.monotonic()
+    if limit:
+        with pytest.raises(CommandError, match="took longer than 1 seconds"):
+            run(f"{left} sleep 300", limit=limit)
+    else:
+        run(f"{left} sleep 1; echo done")
+    assert time.monotonic() - began < 60
+    until_gone(marker)
+
+
+def test_links_of_a_folder_stay_relative_or_are_left_out(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "text").write_text("text")
+    (folder / "link").symlink_to(folder / "text")
+    (folder / "loop").symlink_to("loop")
+    unpack(pack(folder, below(folder), tmp_path / "links.tar"), tmp_path / "back")
+    assert sorted(path.name for path in below(tmp_path / "back")) == ["link", "text"]
+    assert (tmp_path / "back" / "link").read_text() == "text"
+    assert (tmp_path / "back" / "link").readlink() == Path("text")
+
+
+def test_files_that_are_links_are_carried_with_their_content_or_refused(commanded: Product) -> None:
+    mine = commanded.folder / "mine"
+    (mine / "steps.py").rename(mine / "real.py")
+    (mine / "steps.py").symlink_to("real.py")
+    commanded.recipe["stage_config"]["builds.build"]["files"] = ["mine/steps.py"]
+    assert commanded.build().exit_code == 0, commanded.last.said
+    (mine / "steps.py").unlink()
+    (commanded.folder.parent / "theirs.py").write_text("")
+    (mine / "steps.py").symlink_to(commanded.folder.parent / "theirs.py")
+    assert commanded.build().exit_code == 2
+    assert "mine/steps.py, a link to" in commanded.last.document["error"]["message"]
 
 
 def test_a_folder_comes_back_as_it_was_and_its_bytes_depend_on_content_alone(tmp_path: Path) -> None:

@@ -201,7 +201,8 @@ def _connected(command_name: str, connector_args: Sequence[ConnectorArg]) -> dic
 def _promised(command_name: str, name: str, outputs: Path, scratch: Path) -> Table:
     file = outputs / f"{name}.parquet"
     if not file.is_file():
-        written = ", ".join(sorted(path.name for path in outputs.iterdir())) or "nothing"
+        found = sorted(path.name for path in outputs.iterdir()) if outputs.is_dir() else ()
+        written = ", ".join(found) or "nothing"
         raise CommandError(
             f"Command {command_name} was to write $LARDER_OUTPUT_DIR/{name}.parquet, and wrote {written}."
         )

@@ -1,5 +1,6 @@
 """A folder as one file, and back: the same content gives the same bytes."""
 
+import os
 import shutil
 import tarfile
 import zipfile
@@ -10,17 +11,19 @@ from pathlib import Path
 def pack(folder: Path, files: Iterable[Path], archive: Path) -> Path:
     """Write files and folders below `folder` as a tar file, without owners, times or other marks of a host.
 
-    A link is kept where it stays within the folder; else it is left out.
+    A link is kept, as a relative one, where it stays within the folder; else it is left out.
     """
     with tarfile.open(archive, "w", format=tarfile.PAX_FORMAT) as target:
         for path in sorted(set(files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            if path.is_symlink() and not _stays_within(folder, path):
                 continue
             entry = target.gettarinfo(path, str(path.relative_to(folder)))
             if entry is None or not (entry.isreg() or entry.isdir() or entry.issym() or entry.islnk()):
                 continue
             if entry.islnk():
                 entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", path.stat().st_size
+            if entry.issym() and Path(entry.linkname).is_absolute():
+                entry.linkname = os.path.relpath(entry.linkname, path.parent)
             entry.uid = entry.gid = entry.mtime = 0
             entry.uname = entry.gname = ""
             entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
@@ -31,6 +34,13 @@ def pack(folder: Path, files: Iterable[Path], archive: Path) -> Path:
             else:
                 target.addfile(entry)
     return archive
+
+
+def _stays_within(folder: Path, link: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 def unpack(archive: Path, folder: Path) -> None:
