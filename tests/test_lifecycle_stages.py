@@ -430,6 +430,115 @@ def test_shapes_may_be_wkb_or_wkt(given, scratch, stored, tmp_path):
         packaged(given(file.read_bytes(), "parquet"), wrong, scratch())
 
 
+@pytest.fixture
+def exported(given, scratch, tmp_path):
+    """The bytes of a query's rows in one format, or with `warned` what they are warned of."""
+
+    def exported(query, kind, warned=False, **custom):
+        file = tmp_path / "query.parquet"
+        duckdb.sql(f"copy ({query}) to '{file}' (geoparquet_version 'BOTH')")
+        export = {"name": "a", "format": kind, "filename": f"out.{kind}", "custom": custom}
+        made = packaged(given(file.read_bytes(), "parquet"), {"datasets": [export]}, scratch())
+        return made.warned if warned else contents(made)[f"out.{kind}"]
+
+    return exported
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["POLYGON ((0 0, 0 1, 1 1, 0 0))", "POINT (1 2)", "MULTIPOINT (1 2, 3 4)", "LINESTRING Z (0 0 1, 1 1 2)"],
+)
+def test_a_first_row_without_a_shape_does_not_decide_what_a_shapefile_is(given, exported, shape):
+    content = exported(f"select 1 as n, null::geometry as g union all select 2, '{shape}'::geometry", "shp")
+    assert shapes(given(content, "shapefile", extension="shp.zip")) == [(None,), (shape,)]
+
+
+@pytest.mark.parametrize(("column", "at"), [("one", 1), ("other", 3), ("text", 5), (None, 1)])
+def test_the_column_of_shapes_that_is_named_is_the_one_exported(exported, column, at):
+    points = "'POINT (1 2)'::geometry as one, 'POINT (3 4)'::geometry as other, 'POINT (5 6)' as text"
+    custom = {"geom_column": column} if column else {}
+    (feature,) = json.loads(exported(f"select {points}", "geojson", **custom))["features"]
+    assert feature["geometry"] == {"type": "Point", "coordinates": [at, at + 1]}
+    assert set(feature["properties"]) == {"one", "other", "text"} - {column or "one"}
+
+
+def test_properties_of_features_are_kept_whatever_they_are_called(given, exported):
+    properties = {"OGC_FID": 5, "fid": 6, "wkb_geometry": 7, "mixed": "00042"}
+    first = {**POINTS["features"][0], "properties": properties}
+    other = {**first, "properties": {**properties, "mixed": 42}}
+    table = given(json.dumps({**POINTS, "features": [first, other]}), "geojson")
+    assert [row[:4] for row in rows(table)] == [(5, 6, 7, "00042"), (5, 6, 7, "42")]
+    assert shapes(table) == [("POINT (-73.9 40.7)",)] * 2
+    named = {**first, "properties": {"geometry": 1}}
+    with pytest.raises(InputError, match="names a column twice: geometry"):
+        given(json.dumps({**POINTS, "features": [named]}), "geojson")
+
+
+@pytest.mark.parametrize("features", [[], [{"type": "Feature", "properties": {"id": "7"}, "geometry": None}]])
+@pytest.mark.parametrize("kind", ["geojson", "gpkg", "shp"])
+def test_a_map_without_shapes_is_a_map(given, scratch, features, kind):
+    table = given(json.dumps({**POINTS, "features": features}), "geojson")
+    assert table.columns[-1].type.startswith("GEOMETRY")
+    assert packaged(table, {"datasets": [{"name": "a", "format": kind}]}, scratch()).files
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("9007199254740993::ubigint", 9007199254740993),
+        ("18446744073709551615::ubigint", "18446744073709551615"),
+        ("12345678901234567.89::decimal(19,2)", "12345678901234567.89"),
+        ("1.5::decimal(38,9)", 1.5),
+        ("null::decimal(38,9)", None),
+    ],
+)
+def test_numbers_of_a_map_keep_their_digits(exported, value, shown):
+    content = exported(f"select {value} as n, 'POINT (1 2)'::geometry as g", "geojson")
+    assert json.loads(content)["features"][0]["properties"]["n"] == shown
+
+
+def test_a_shapefile_says_what_it_cannot_hold(exported):
+    shape = "'POINT (1 2)'::geometry as g"
+    assert exported(f"select 1 as much_longer_than_ten, {shape}", "shp", warned=True) == (
+        "out.shp: columns renamed: 'much_longer_than_ten' to much_longe",
+    )
+    for value, said in [
+        ("repeat('é', 128)", "column x of table a has text longer than the 254 bytes"),
+        ("1000000000000000000", "integers longer than the 18 digits"),
+        ("1e300", "numbers larger than a shapefile holds"),
+    ]:
+        with pytest.raises(ValueError, match=said):
+            exported(f"select {value} as x, {shape}", "shp")
+    assert exported(f"select repeat('e', 254) as x, -999999999999999999 as y, {shape}", "shp")
+
+
+def test_a_geopackage_keeps_its_columns_and_the_order_of_its_rows(exported, tmp_path):
+    query = "select unnest([7, 5]) as fid, unnest(['b', 'a']) as FID_, 'POINT (1 2)'::geometry as geom"
+    file = tmp_path / "out.gpkg"
+    file.write_bytes(exported(query, "gpkg"))
+    read = pyogrio.raw.read(file)
+    assert list(read[0]["fields"]) == ["fid", "FID_"]
+    assert [list(column) for column in read[3]] == [[7, 5], ["b", "a"]]
+
+
+def test_json_has_no_word_for_nan(exported):
+    assert json.loads(exported("select 'nan'::double as n, 'inf'::float as i, 1.5::double as x", "json")) == [
+        {"n": None, "i": None, "x": 1.5}
+    ]
+
+
+def test_a_sheet_holds_what_is_text_as_text_and_refuses_what_does_not_fit(given, exported):
+    values = "interval '1 month 2 days' as \"=x\", 1.50::decimal(4,2) as d, '=1+1' as f"
+    query = f"select {values}, date '2024-01-31' as day"
+    back = given(exported(query, "xlsx"), "xlsx")
+    assert [column.name for column in back.columns] == ["=x", "d", "f", "day"]
+    assert rows(back) == [("1 month 2 days", "1.5", "=1+1", "2024-01-31")]
+    with pytest.raises(
+        ValueError, match="row 1, column 2 has 32,768 characters, and a cell of a sheet 32,767"
+    ):
+        exported("select 1 as n, repeat('x', 32768) as text", "xlsx")
+
+
 def test_a_table_without_geometry_is_no_map(given, scratch):
     with pytest.raises(ValueError, match="table a has no column of geometry"):
         packaged(given("id\n1\n"), {"datasets": [{"name": "a", "format": "geojson"}]}, scratch())

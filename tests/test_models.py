@@ -247,6 +247,44 @@ def run(tmp_path: Path) -> Callable[..., Table]:
     return run_model
 
 
+def test_sums_of_integers_are_integers(run: Callable[..., Table]) -> None:
+    made = run(
+        'select sum(n) as s, sum(n) over () as "a b", 9007199254740993::hugeint as h from n group by n'
+    )
+    assert {column.type for column in made.columns} == {"BIGINT"}
+    assert duckdb.sql(f"select max(h) from '{made.file}'").fetchall() == [(9007199254740993,)]
+    with pytest.raises(ModelError, match="out of range"):
+        run("select sum(9223372036854775807) as s from n")
+
+
+@pytest.mark.parametrize("end", [";", ";;", "; -- done", " -- done", "\n;\n/* done; */"])
+def test_what_stands_behind_a_query_does_no_harm(run: Callable[..., Table], end: str) -> None:
+    assert run(f"select * from n where kind <> ';'{end}").rows == 10
+
+
+@pytest.mark.parametrize(
+    "clock", ["current_localtimestamp()", "age(date '2020-01-01')", "pg_conf_load_time()"]
+)
+def test_clocks_are_refused(clock: str) -> None:
+    with pytest.raises(QueryError, match="functions that always give the same"):
+        references(f"select {clock}")
+    assert references("select age(date '2021-01-01', date '2020-01-01')") == ()
+
+
+def test_inputs_that_are_one_name_in_sql_are_told_apart_by_an_alias() -> None:
+    problems = [str(problem) for problem in check_models({"m": Model(sql="from a")}, ("A", "a"))]
+    assert any("A and a, which are one name in SQL" in problem for problem in problems)
+    assert not list(check_models({}, ("A", "a")))
+
+
+@pytest.mark.parametrize(
+    "text", ["n < 9) limit (0", "n = 5) and (false", "n > 0, n", "n > 0 from k", "n as m"]
+)
+def test_a_test_is_one_expression(run: Callable[..., Table], text: str) -> None:
+    with pytest.raises(ModelError):
+        run("from n", text)
+
+
 @pytest.mark.parametrize(
     ("test", "said"),
     [
@@ -295,6 +333,9 @@ def test_a_test_of_a_column_that_is_not_there_names_those_that_are(run: Callable
         ModelError, match=r"not_null of m of model m: there is no column m; there are n, kind"
     ):
         run("from n", {"not_null": "m"})
+    related = {"relationships": {"column": "n", "to": "k", "field": "kind"}}
+    with pytest.raises(ModelError, match=r"there is no column kind; there are k\."):
+        run("from n", related)
 
 
 def test_a_query_reaches_nothing_else_even_if_it_was_not_checked(

@@ -3,17 +3,19 @@
 import csv
 import hashlib
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import duckdb
 
-from flows.artifacts import File, Frozen, Output
+from flows.artifacts import File, Frozen, Output, Warnings
 from flows.lifecycle.folders import stored_zip
 from flows.lifecycle.geometry import DRIVERS, write_features
 from flows.lifecycle.quoting import identifier, literal
@@ -22,7 +24,10 @@ from flows.recipe import Export, ExportFormat, Exports
 
 DICTIONARY = ("table", "column", "type", "rows", "nulls", "distinct", "min", "max", "example")
 _LONGEST = 80
-SHEET_ROWS = 2**20
+SHEET_ROWS, SHEET_COLUMNS, CELL_CHARACTERS = 2**20, 2**14, 2**15 - 1
+CELLS = re.compile(r"(U?(TINY|SMALL|BIG)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN|VARCHAR)$")
+"""The types that a sheet has cells for."""
+FLOAT_DIGITS = 15
 ROWS_AT_ONCE = 2**13
 FILES_AT_ONCE = 4
 LARGEST_EXACT = 2**53
@@ -37,12 +42,18 @@ class PackagedFile(Frozen):
     format: str
     file: File
     rows: int | None = None
+    warnings: Warnings = None
 
 
 class Package(Output):
     """The product files of one version."""
 
     files: tuple[PackagedFile, ...]
+
+    @property
+    def warned(self) -> tuple[str, ...]:
+        """The warnings of each file."""
+        return tuple(f"{file.name}: {warning}" for file in self.files for warning in file.warnings or ())
 
 
 def export_names(exports: Exports, tables: Mapping[str, Table]) -> dict[str, tuple[Export, ...]]:
@@ -67,34 +78,41 @@ def write_export(name: str, export: Export, table: Table, scratch: Path) -> Pack
     Raises:
         ValueError: if the format cannot hold it.
     """
-    path, kind, rows = _place(name, scratch), export.format, table.rows
+    path, kind, rows, warnings = _place(name, scratch), export.format, table.rows, list[str]()
     if kind is ExportFormat.PARQUET:
         return PackagedFile(name=name, format=kind, file=table.file, rows=table.rows)
     with database(scratch) as connection:
         if kind in DRIVERS:
             source = Path(str(table.file))
-            rows = write_features(connection, source, kind, export.name, path, export.custom)
+            rows, warnings = write_features(connection, source, kind, export.name, path, export.custom)
         elif kind is ExportFormat.XLSX:
             _write_workbook(connection, table, export.name, path)
         else:
             options = _csv_options(export.custom) if kind is ExportFormat.CSV else "format json, array true"
             connection.execute(
-                f"copy (select {_columns_of(table)} from read_parquet($table)) to $file ({options})",  # noqa: S608
+                f"copy (select {_columns_of(table, kind)} from read_parquet($table)) to $file ({options})",  # noqa: S608
                 {"table": str(table.file), "file": str(path)},
             )
-    return PackagedFile(name=name, format=kind, file=path, rows=rows)
+    return PackagedFile(name=name, format=kind, file=path, rows=rows, warnings=tuple(warnings) or None)
 
 
-def _columns_of(table: Table) -> str:
-    """The columns, geometry as WKT."""
-    if not any(is_geometry(column.type) for column in table.columns):
-        return "*"
+def _columns_of(table: Table, kind: ExportFormat) -> str:
+    """The columns as a format without their types has them."""
     return ", ".join(
-        f"st_astext({identifier(column.name)}) as {identifier(column.name)}"
-        if is_geometry(column.type)
-        else identifier(column.name)
+        f"{_as_written(identifier(column.name), column.type, kind)} as {identifier(column.name)}"
         for column in table.columns
     )
+
+
+def _as_written(column: str, type_: str, kind: ExportFormat) -> str:
+    """Geometry as WKT; in JSON, which has no word for them, NaN and infinity as null; in a sheet, text."""
+    if is_geometry(type_):
+        return f"st_astext({column})"
+    if kind is ExportFormat.JSON and type_ in {"FLOAT", "DOUBLE"}:
+        return f"case when isfinite({column}) then {column} end"
+    if kind is ExportFormat.XLSX and not CELLS.match(type_):
+        return f"{column}::varchar"
+    return column
 
 
 def _csv_options(custom: Mapping[str, Any]) -> str:
@@ -110,12 +128,18 @@ def _write_workbook(connection: duckdb.DuckDBPyConnection, table: Table, name: s
 
     if table.rows >= SHEET_ROWS:
         raise ValueError(f"table {name} has {table.rows:,} rows, and a sheet has {SHEET_ROWS:,}")
+    if len(table.columns) > SHEET_COLUMNS:
+        raise ValueError(
+            f"table {name} has {len(table.columns):,} columns, and a sheet has {SHEET_COLUMNS:,}"
+        )
     deflated = path.with_name(f"{path.name}.deflated")
     book = xlsxwriter.Workbook(deflated, {"constant_memory": True, "strings_to_urls": False})
     book.set_properties({"created": datetime(1980, 1, 1, tzinfo=UTC).replace(tzinfo=None)})
     sheet = book.add_worksheet(name[:31])
-    sheet.write_row(0, 0, [column.name for column in table.columns])
-    rows = connection.execute(f"select {_columns_of(table)} from read_parquet(?)", [str(table.file)])  # noqa: S608
+    for number, column in enumerate(table.columns):
+        sheet.write_string(0, number, column.name)
+    columns = _columns_of(table, ExportFormat.XLSX)
+    rows = connection.execute(f"select {columns} from read_parquet(?)", [str(table.file)])  # noqa: S608
     at = 0
     while batch := rows.fetchmany(ROWS_AT_ONCE):
         for row in batch:
@@ -139,6 +163,13 @@ def _write_cell(sheet: Any, row: int, column: int, value: object) -> None:
             sheet.write_boolean(row, column, value)
         case int() | float() if abs(value) < LARGEST_EXACT:
             sheet.write_number(row, column, value)
+        case Decimal() if len(value.as_tuple().digits) <= FLOAT_DIGITS:
+            sheet.write_number(row, column, float(value))
+        case _ if len(str(value)) > CELL_CHARACTERS:
+            raise ValueError(
+                f"row {row:,}, column {column + 1} has {len(str(value)):,} characters, and a cell of a sheet "
+                f"{CELL_CHARACTERS:,}"
+            )
         case _:
             sheet.write_string(row, column, str(value))
 
