@@ -402,7 +402,7 @@ def test_a_layer_is_named_where_there_are_several(given, scratch):
 def test_shapes_of_several_types_are_exported_one_by_one(given, scratch, geometry_type, shape):
     table = given(json.dumps(FEATURES), "geojson")
     export = {"name": "a", "format": "shp", "filename": "some.shp.zip"}
-    said = "table a has points, polygons, and a shapefile holds one type .*geometry_type: …"
+    said = "table a has points, polygons, and a shapefile holds one of them: .*geometry_type: …"
     with pytest.raises(ValueError, match=said):
         packaged(table, {"datasets": [export]}, scratch())
     made = packaged(table, {"datasets": [{**export, "custom": {"geometry_type": geometry_type}}]}, scratch())
@@ -499,6 +499,8 @@ def test_numbers_of_a_map_keep_their_digits(exported, value, shown):
 
 def test_a_shapefile_says_what_it_cannot_hold(exported):
     shape = "'POINT (1 2)'::geometry as g"
+    with pytest.raises(ValueError, match="collections of shapes, which shapefiles do not have"):
+        exported("select 'GEOMETRYCOLLECTION (POINT (1 2))'::geometry as g", "shp")
     assert exported(f"select 1 as much_longer_than_ten, {shape}", "shp", warned=True) == (
         "out.shp: columns renamed: 'much_longer_than_ten' to much_longe",
     )

@@ -17,7 +17,7 @@ import duckdb
 
 from flows.artifacts import File, Frozen, Output, Warnings
 from flows.lifecycle.folders import stored_zip
-from flows.lifecycle.geometry import DRIVERS, write_features
+from flows.lifecycle.maps import DRIVERS, write_features
 from flows.lifecycle.quoting import identifier, literal
 from flows.lifecycle.tables import Table, database, is_geometry
 from flows.recipe import Export, ExportFormat, Exports
