@@ -389,7 +389,7 @@ def adding_code(module: str) -> Callable[[Product], Answer]:
 
 
 def rename_a_column(code: Path) -> None:
-    module = code / "flows/lifecycle/exports.py"
+    module = code / "flows/lifecycle/data_dictionary.py"
     text = module.read_text()
     assert text.count('"example")') == 1
     module.write_text(text.replace('"example")', '"sample")'))
@@ -600,7 +600,7 @@ ROWS = [
     Row("code of load changed", "R XX R R unchanged", again=adding_code("load"), kinds=(REAL,)),
     Row("code of simulate changed", "X XX X X unchanged", again=adding_code("simulate"), kinds=(SIMULATED,)),
     Row(
-        "code of exports changed with what it writes",
+        "code of the data dictionary changed with what it writes",
         "R RR R X published",
         again=by_code(rename_a_column),
         elsewhere=by_code(rename_a_column),

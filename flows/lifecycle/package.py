@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from flows.lifecycle.data_dictionary import dictionary
 from flows.lifecycle.exports import (
     FILES_AT_ONCE,
     Package,
-    dictionary,
     export_names,
     with_checksums,
     write_export,

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
+from flows.lifecycle.data_dictionary import dictionary
 from flows.lifecycle.exports import (
     Package,
     PackagedFile,
-    dictionary,
     export_names,
     with_checksums,
     write_export,
