@@ -253,6 +253,11 @@ def test_sums_of_integers_are_integers(run: Callable[..., Table]) -> None:
     )
     assert {column.type for column in made.columns} == {"BIGINT"}
     assert duckdb.sql(f"select max(h) from '{made.file}'").fetchall() == [(9007199254740993,)]
+    ordered = run("select n % 5 as k, sum(n) as s, sum(n) as s from n where n > 0 group by k order by k desc")
+    assert duckdb.sql(f"select k from '{ordered.file}'").fetchall() == [(4,), (3,), (2,), (1,), (0,)]
+    assert [column.name for column in ordered.columns] == ["k", "s", "s_1"]
+    nested = run("select {'s': sum(n), 'all': [sum(n)]} as x from n")
+    assert duckdb.sql(f"select x from '{nested.file}'").fetchall() == [({"s": 38, "all": [38]},)]
     with pytest.raises(ModelError, match="out of range"):
         run("select sum(9223372036854775807) as s from n")
 

@@ -1,5 +1,6 @@
 """Models: named SQL over inputs and other models."""
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -51,11 +52,14 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
     DuckDB sums integers as HUGEINT, which Parquet has no type for: it would become DOUBLE.
     """
     query = one_statement(sql)
-    described = connection.execute(f"describe (\n{query}\n)").fetchall()
-    wide = [identifier(name) for name, kind, *_ in described if kind in {"HUGEINT", "UHUGEINT"}]
+    described = connection.execute(f"describe from (\n{query}\n)").fetchall()
+    wide = {name: kind for name, kind, *_ in described if "HUGEINT" in kind}
     if not wide:
         return query
-    narrowed = ", ".join(f"{column}::bigint as {column}" for column in wide)
+    narrowed = ", ".join(
+        f"{identifier(name)}::{re.sub('U?HUGEINT', 'BIGINT', kind)} as {identifier(name)}"
+        for name, kind in wide.items()
+    )
     return f"select * replace ({narrowed}) from (\n{query}\n)"  # noqa: S608
 
 
