@@ -14,6 +14,8 @@ from flows.lifecycle.tables import Table, database
 
 TITLES = ("table", "column", "type", "rows", "nulls", "distinct", "min", "max", "example")
 LONGEST = 80
+MOST_THREADS = 4
+"""Each thread needs its share of the memory that DuckDB may take."""
 
 
 def dictionary(
@@ -34,7 +36,7 @@ def dictionary(
 
 
 def _described(name: str, table: Table, scratch: Path) -> list[tuple[str, ...]]:
-    with database(scratch, threads=os.cpu_count() or 1) as connection:
+    with database(scratch, threads=min(os.cpu_count() or 1, MOST_THREADS)) as connection:
         return [
             (name, column.name, column.type, *_summary(connection, table, column.name))
             for column in table.columns
