@@ -1,20 +1,22 @@
 """What `larder explain` says of a recipe, asked in this process."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from blocks import s3
 from blocks.settings import settings
 from blocks.store import Store
-from flows.artifacts import Artifact
 from flows.explain import Explainer, Forecast
 from flows.lifecycle.sources import Catalog
+from flows.own_files import named
 from flows.recipe import Recipe
 
 
-def explained(recipe: Recipe, own_files: Artifact | None = None) -> list[Forecast]:
-    """What a build that began now would do with each stage."""
+def explained(recipe: Recipe, folder: Path | None = None) -> list[Forecast]:
+    """What a build that began now would do with each stage, where the recipe's own files lie in a folder."""
     now = settings()
     day = datetime.now(UTC).astimezone(ZoneInfo(now.timezone)).date()
     store, catalog = Store(s3.client(now), now.bucket_name), Catalog.at(now.catalog_url, {})
-    return Explainer(recipe, store, catalog, day, own_files).forecasts()
+    files = named(recipe, folder, store) if folder else None
+    return Explainer(recipe, store, catalog, day, files).forecasts()

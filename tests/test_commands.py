@@ -133,15 +133,8 @@ def test_a_failed_command_is_gone_on_from(commanded: Product) -> None:
 
 
 def test_explain_knows_of_commands_and_files(commanded: Product) -> None:
-    from blocks import s3
-    from blocks.settings import settings
-    from blocks.store import Store
-    from flows.own_files import named
-
     def said() -> dict[str, str]:
-        now = settings()
-        files = named(commanded.read, commanded.folder, Store(s3.client(now), now.bucket_name))
-        return {one.title: one.will for one in explained(commanded.read, files)}
+        return {one.title: one.will for one in explained(commanded.read, commanded.folder)}
 
     commanded.build()
     assert set(said().values()) == {"reuse"} | {"run"}

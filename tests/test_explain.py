@@ -31,11 +31,20 @@ QUERIES = {
     ),
     "counted": ("select count(*) as rows from joined", "select 2 as rows from joined limit 1"),
 }
+RUNS = {
+    "count": ("wc words.txt > counted", "cat words.txt | wc > counted"),
+    "write": (
+        'cp "$LARDER_INPUT_DIR/a.parquet" "$LARDER_OUTPUT_DIR/made.parquet"',
+        'cp "$LARDER_INPUT_DIR/b.parquet" "$LARDER_OUTPUT_DIR/made.parquet"',
+    ),
+}
+WORDS = ("one\n", "two\n")
+READ: tuple[dict[str, Any], ...] = ({}, {"custom": {"delimiter": ","}}, {"file_type": "csv"})
 
 
 def said(product: Product) -> dict[str, Forecast]:
     """What explain says, by the stage's title."""
-    return {forecast.title: forecast for forecast in explained(product.read)}
+    return {forecast.title: forecast for forecast in explained(product.read, product.folder)}
 
 
 def compare(product: Product) -> dict[str, Forecast]:
@@ -116,20 +125,54 @@ def test_a_floating_recipe_is_planned_anew_and_the_rest_reused(product: Product)
     assert compare(product)["load a"].will is Will.RUN
 
 
-def test_it_is_never_wrong_about_models(product: Product) -> None:
+@pytest.fixture
+def edited(product: Product) -> Product:
+    """A product of inputs, models, commands and a file of theirs."""
     product.kind = REAL
-    chance = random.Random(7)
-    product.recipe["exports"] = {"datasets": [{"name": name, "format": "csv"} for name in QUERIES]}
     product.offer("b", "2", "id,b\n2,three\n")
-    told = set()
+    (product.folder / "words.txt").write_text(WORDS[0])
+    product.recipe["stage_config"] = {
+        "builds.build": {
+            "models": {name: queries[0] for name, queries in QUERIES.items()},
+            "commands": [{"name": name, "run": runs[0]} for name, runs in RUNS.items()],
+            "files": ["words.txt"],
+            "tables": ["made"],
+        }
+    }
+    product.recipe["exports"] = {"datasets": [{"name": name, "format": "csv"} for name in [*QUERIES, "made"]]}
+    return product
+
+
+def edit(product: Product, chance: random.Random) -> None:
+    """Change one thing of the recipe, or let the bucket lose or damage something."""
+    build = product.recipe["stage_config"]["builds.build"]
+    match chance.randrange(7):
+        case 0:
+            model = chance.choice(list(QUERIES))
+            build["models"][model] = chance.choice(QUERIES[model])
+        case 1:
+            (product.folder / "words.txt").write_text(chance.choice(WORDS))
+        case 2:
+            command = chance.choice(build["commands"])
+            command["run"] = chance.choice(RUNS[command["name"]])
+        case 3:
+            chance.choice(product.recipe["exports"]["datasets"])["format"] = chance.choice(("csv", "json"))
+        case 4:
+            product.inputs[1] = {"id": "b", "version": chance.choice("12"), **chance.choice(READ)}
+        case 5:
+            product.bucket.delete(chance.choice(product.bucket.names("results/")))
+        case 6:
+            product.bucket.put(chance.choice(product.bucket.names("artifacts/")), b"damaged")
+
+
+def test_it_is_never_wrong_whatever_was_edited_or_lost(edited: Product) -> None:
+    chance = random.Random(7)
+    told = {(one.stage, one.will) for one in compare(edited).values()}
     for _ in range(EDITS):
-        models = {name: chance.choice(queries) for name, queries in QUERIES.items()}
-        product.recipe["stage_config"] = {"builds.build": {"models": models}}
-        product.inputs[1]["version"] = chance.choice("12")
-        if chance.random() < 0.3 and (names := product.bucket.names("results/")):
-            product.bucket.delete(chance.choice(names))
-        told |= {(one.stage, one.will) for one in compare(product).values()}
-    assert {("model", will) for will in Will} <= told
+        edit(edited, chance)
+        told |= {(one.stage, one.will) for one in compare(edited).values()}
+    for stage in ("model", "command", "package"):
+        assert {(stage, will) for will in Will} <= told
 
 
 def test_the_command_needs_no_server(product: Product) -> None:
