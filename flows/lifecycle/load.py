@@ -23,6 +23,7 @@ def load(dataset: LockedDataset, *, catalog: Catalog, say: Say = print, scratch:
     Raises:
         InputError: where the file is not in the catalog, or is not what its name says.
         CatalogUnreachable: where the catalog did not answer.
+        duckdb.IOException, duckdb.OutOfMemoryException: where disk or memory did not suffice.
     """
     if dataset.file_type not in READABLE:
         raise InputError(dataset.id, dataset.version, f"{dataset.file_type} files cannot be read.")
@@ -45,6 +46,8 @@ def _load(dataset: LockedDataset, catalog: Catalog, say: Say, folder: Path) -> T
             with progress(say, lambda: f"{dataset.id}: {done(connection)}"):
                 warnings = READERS[dataset.file_type](connection, source, target, dataset.custom)
             table = read_table(connection, target)
+    except (duckdb.IOException, duckdb.OutOfMemoryException):
+        raise
     except (duckdb.Error, csv.Error, ValueError) as error:
         name = f"{dataset.id}.{EXTENSIONS[dataset.file_type]} of the catalog {catalog.place}"
         cause = f"{name} is no readable {dataset.file_type} file: {complaint(error, source)}."
