@@ -176,8 +176,7 @@ def named(lock: Lock, tables: list[Table]) -> dict[str, Table]:
 def catalog_of(run: Run) -> Catalog:
     """The catalog that the settings name; one on S3 is read with the keys of our own store."""
     now = run.settings
-    limits = {"limit_bytes": now.input_bytes, "fetch_seconds": now.input_seconds}
-    return Catalog.at(now.catalog_url, run.store.fsspec, **limits)
+    return Catalog.at(now.catalog_url, run.store.fsspec, now.input_bytes, now.input_seconds)
 
 
 if __name__ == "__main__":

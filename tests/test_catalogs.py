@@ -1,9 +1,6 @@
 """Whole builds from catalogs on S3 and on the web: the same bytes as from a folder."""
 
-import functools
 import gzip
-import http.server
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -12,25 +9,16 @@ import pytest
 
 from tests.recipes import REAL, Product
 from tests.services import remove_bucket
+from tests.web import Quiet, served
 
 pytestmark = pytest.mark.usefixtures("quick")
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves a folder and says nothing."""
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture
 def on_the_web(product: Product) -> Iterator[str]:
     """The product's catalog, served by HTTP."""
-    serve = functools.partial(Quiet, directory=str(product.catalog))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(product.catalog) as url:
+        yield url
 
 
 @pytest.fixture
@@ -79,3 +67,23 @@ def test_a_catalog_elsewhere_gives_the_same_bytes(
     assert b"b,3" in expected["source_data_versions.csv"]
     floating.build()
     assert floating.last.row == "X RR R R unchanged"
+
+
+def test_a_web_server_that_fails_once_is_asked_again(
+    floating: Product, on_the_web: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = ["/a/2/a.csv"]
+
+    def answer(self: Quiet) -> None:
+        if self.path in failures:
+            failures.remove(self.path)
+            self.send_error(503)
+        else:
+            super(Quiet, self).do_GET()
+
+    monkeypatch.setattr(Quiet, "do_GET", answer)
+    floating.environment.setenv("LARDER_CATALOG_URL", on_the_web)
+    answered = floating.build()
+    assert answered.exit_code == 0, answered.said
+    assert not failures
+    assert answered.outcomes["load a"] == "executed"

@@ -1,7 +1,5 @@
 import contextlib
 import dataclasses
-import functools
-import http.server
 import re
 import socket
 import threading
@@ -13,6 +11,7 @@ from flows.lifecycle import progress
 from flows.lifecycle.load import load
 from flows.lifecycle.sources import Catalog, CatalogUnreachable, InputError
 from flows.recipe import FileType, LockedDataset
+from tests.web import Quiet, served
 
 
 @pytest.fixture
@@ -33,18 +32,10 @@ def folder(tmp_path):
     return tmp_path / "catalog"
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
-
-
 @pytest.fixture
 def web(folder):
-    serve = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+    with served(folder) as url:
+        yield url
 
 
 @pytest.fixture(params=["folder", "web"])

@@ -49,7 +49,7 @@ def write_features(  # noqa: PLR0913, PLR0917
     rows = connection.sql(f"from read_parquet({literal(str(table))})")
     shapes, type_ = _shapes(rows, kind, name, custom.get("geom_column"))
     column = identifier(shapes)
-    rows = rows.project(", ".join(_written(rows, shapes)))
+    rows = rows.project(", ".join(_as_gdal_takes_them(rows, shapes)))
     if wanted := custom.get("geometry_type"):
         rows = rows.filter(f"{column} is null or {FAMILY.format(column)} = {literal(wanted)}")
     geometry_type = "Unknown"
@@ -82,7 +82,7 @@ def write_features(  # noqa: PLR0913, PLR0917
     return int(rows.aggregate("count(*)").fetchall()[0][0]), warned
 
 
-def _written(rows: duckdb.DuckDBPyRelation, shapes: str) -> list[str]:
+def _as_gdal_takes_them(rows: duckdb.DuckDBPyRelation, shapes: str) -> list[str]:
     """The columns as GDAL takes them with all their digits: one of shapes, other shapes as text."""
     types = dict(zip(rows.columns, map(str, rows.types), strict=True))
     wide = {name: type_ for name, type_ in types.items() if type_ == "UBIGINT" or type_.startswith("DECIMAL")}

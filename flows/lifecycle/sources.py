@@ -105,9 +105,16 @@ class Catalog:
     """How long one input may take to come."""
 
     @classmethod
-    def at(cls, url: str, s3_options: Mapping[str, Any], **limits: float) -> "Catalog":
+    def at(
+        cls,
+        url: str,
+        s3_options: Mapping[str, Any],
+        limit_bytes: int = limit_bytes,
+        fetch_seconds: float = fetch_seconds,
+    ) -> "Catalog":
         """The catalog at a URL; `s3_options` are for one on S3."""
-        return cls(url, s3_options if url.startswith("s3://") else {}, **limits)  # type: ignore[arg-type]
+        options = s3_options if url.startswith("s3://") else {}
+        return cls(url, options, limit_bytes=limit_bytes, fetch_seconds=fetch_seconds)
 
     @property
     def place(self) -> str:
