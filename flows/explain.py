@@ -19,6 +19,7 @@ from flows.lifecycle.command import Ran, given_to
 from flows.lifecycle.lineage import in_order
 from flows.lifecycle.sources import Catalog
 from flows.lifecycle.tables import Table, Tables
+from flows.options import title
 from flows.publish import Releases
 from flows.recipe import Lock, LockedInput, Recipe, is_floating
 
@@ -48,7 +49,7 @@ class Forecast:
     @property
     def title(self) -> str:
         """The stage and its label."""
-        return f"{self.stage} {self.dataset}" if self.dataset else self.stage
+        return title(self.stage, self.dataset)
 
     @property
     def document(self) -> dict[str, str | None]:

@@ -18,6 +18,11 @@ class Stage(StrEnum):
     PACKAGE = "package"
 
 
+def title(stage: str, label: str | None) -> str:
+    """What people call one stage of a run: `plan`, `load bpl_libraries`."""
+    return f"{stage} {label}" if label else stage
+
+
 def stage_named(text: str, option: str) -> Stage:
     """The stage that a person named.
 

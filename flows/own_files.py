@@ -19,7 +19,7 @@ def carried(recipe: Recipe, folder: Path, store: Store) -> Artifact | None:
     """Puts the files into the bucket as one archive; None where the recipe uses none.
 
     Raises:
-        RecipeError: a pattern matches nothing.
+        RecipeError: a pattern matches nothing, or a link to outside the folder.
     """
     with _packed(recipe, folder) as archive:
         return results.put_artifact(store, recipe.product, archive, None) if archive else None
@@ -29,7 +29,7 @@ def named(recipe: Recipe, folder: Path, store: Store) -> Artifact | None:
     """The artifact that `carried` would make; nothing is written.
 
     Raises:
-        RecipeError: a pattern matches nothing.
+        RecipeError: a pattern matches nothing, or a link to outside the folder.
     """
     with _packed(recipe, folder) as archive:
         if archive is None:

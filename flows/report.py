@@ -6,6 +6,7 @@ from typing import Any, TextIO
 from urllib.parse import quote
 
 from flows.explain import Forecast, Will
+from flows.options import title
 from flows.publish import Published, Publishing
 from flows.recipe import Lock, RecipeError
 from flows.run import Outcome, Run, Step
@@ -77,7 +78,7 @@ def line(step: Step) -> str:
 
 def title_of(stage: Mapping[str, Any]) -> str:
     """The stage and its label, of a stage of the document."""
-    return f"{stage['stage']} {stage['dataset']}" if stage["dataset"] else str(stage["stage"])
+    return title(stage["stage"], stage["dataset"])
 
 
 def stage_line(stage: Mapping[str, Any], warnings: Sequence[str] = ()) -> str:

@@ -19,6 +19,7 @@ from blocks.settings import Settings
 from blocks.store import Damaged, Store
 from flows import keys, results
 from flows.artifacts import Artifact, Output, files_of, replace_files
+from flows.options import title
 from flows.results import Found, Question
 
 FETCHES_AT_ONCE = 4
@@ -60,7 +61,7 @@ class Step:
     @property
     def title(self) -> str:
         """The stage and its label."""
-        return f"{self.stage} {self.label}" if self.label else self.stage
+        return title(self.stage, self.label)
 
 
 Listener = Callable[[Step], None]

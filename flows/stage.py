@@ -45,6 +45,7 @@ from flows import results, tally
 from flows.artifacts import Artifact, Output, files_of
 from flows.definitions import Definition
 from flows.keys import NoKeyError
+from flows.options import title
 from flows.recipe import RecipeError
 from flows.results import Found, Made, Question
 from flows.run import NoRunError, Outcome, Run, Step, current_run, opened
@@ -72,9 +73,8 @@ class StageFailed(Exception):  # noqa: N818
     """
 
     def __init__(self, stage: str, label: str | None, key: str | None, cause: Exception) -> None:
-        title = f"{stage} {label}" if label else stage
         shown = f" (key {key[:16]})" if key else ""
-        super().__init__(f"Stage {title}{shown} failed: {cause or type(cause).__name__}")
+        super().__init__(f"Stage {title(stage, label)}{shown} failed: {cause or type(cause).__name__}")
         self.stage = stage
         self.label = label
         self.key = key

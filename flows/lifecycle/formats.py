@@ -1,4 +1,7 @@
-"""Which formats can be written, and what a recipe may say of each. No code: a check counts this alone."""
+"""Which formats can be written, and what a recipe may say of each.
+
+Knows no reader and no writer: a change of those does not make plan run again.
+"""
 
 import re
 from dataclasses import dataclass
