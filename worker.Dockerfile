@@ -9,7 +9,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     /opt/venv/bin/pip install --require-hashes --requirement requirements-worker.lock
 COPY . .
 RUN /opt/venv/bin/pip install --no-deps --no-build-isolation --no-index --editable . \
-    && /opt/venv/bin/python -m compileall -q blocks flows stack
+    && /opt/venv/bin/python -m compileall -q blocks cli flows larder stack
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --uid 1000 --home-dir /var/lib/larder --create-home --shell /usr/sbin/nologin larder

@@ -18,8 +18,8 @@ from typing import Any
 from bench import handoff, inputs, models, rebuild
 from bench import rows as many_rows
 from bench.table import Row, shown
-from blocks import s3
-from blocks.settings import Settings
+from larder import s3
+from larder.settings import Settings
 from stack import servers
 from stack.ports import HOST, free_ports
 
@@ -93,7 +93,7 @@ def main() -> int:
 def measure(environment: dict[str, str], code: str) -> Any:
     """Run Python code in a process of its own; what it passes to `tell`."""
     prelude = (
-        "import json, sys, time\nfrom blocks.settings import settings\n"
+        "import json, sys, time\nfrom larder.settings import settings\n"
         "def tell(value): print('TOLD ' + json.dumps(value), flush=True)\n"
     )
     done = subprocess.run(

@@ -16,9 +16,9 @@ MOST_MEGABYTES = 300
 PIPELINE = """
 import os, resource
 from pathlib import Path
-from flows.artifacts import File, Output
-from flows.definitions import Definition
-from flows.stage import pipeline, stage
+from larder.artifacts import File, Output
+from larder.definition import Definition
+from larder.orchestration import pipeline, stage
 
 class Table(Output):
     file: File

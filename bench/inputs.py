@@ -8,8 +8,8 @@ from bench.table import Row
 
 INPUTS = 200
 OURS = """
-from flows.build import build
-from flows.recipe_file import parse_recipe
+from flows.build.flow import build
+from flows.build.recipe.file import parse_recipe
 line = "    - {{id: input_{0}, version: v1, file_type: csv}}\\n"
 datasets = "".join(line.format(number) for number in range(INPUTS))
 head = "name: Many\\nproduct: many\\nversion: v1\\ninputs:\\n  datasets:\\n"
@@ -27,8 +27,8 @@ from pathlib import Path
 from prefect import flow, task
 from prefect.cache_policies import INPUTS as BY_INPUTS
 from prefect.task_runners import ThreadPoolTaskRunner
-from flows.lifecycle import simulate
-from flows.recipe import LockedDataset
+from flows.build.stages import simulate
+from flows.build.recipe.lock import LockedDataset
 
 @task(persist_result=True, result_storage="s3-bucket/larder-results", cache_policy=BY_INPUTS)
 def load(name):

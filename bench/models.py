@@ -32,8 +32,8 @@ for _ in range(ROUNDS):
 tell(sorted(seconds)[ROUNDS // 2])
 """
 OURS = """
-from flows.build import build
-from flows.recipe_file import parse_recipe
+from flows.build.flow import build
+from flows.build.recipe.file import parse_recipe
 recipe = parse_recipe(RECIPE, "bench")
 build(recipe)
 seconds = []

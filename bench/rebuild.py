@@ -42,8 +42,8 @@ def stock():
 IN_TURN = """
 from contextlib import nullcontext
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-from flows.build import build
-from flows.recipe_file import parse_recipe
+from flows.build.flow import build
+from flows.build.recipe.file import parse_recipe
 recipe = parse_recipe(RECIPE, "bench")
 build(recipe), build(recipe), stock(), stock()
 quiet = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}) if OFF else nullcontext()

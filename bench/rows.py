@@ -30,9 +30,9 @@ exports:
     - {{name: joined, format: csv}}
 """
 OURS = """
-from flows.build import build
-from flows.recipe_file import parse_recipe
-from flows.run import listening
+from flows.build.flow import build
+from flows.build.recipe.file import parse_recipe
+from larder.run import listening
 recipe = parse_recipe(RECIPE, "bench")
 steps = {}
 def hear(step):
@@ -45,8 +45,8 @@ tell([time.monotonic() - began, steps])
 """
 LOAD = """
 import logging, resource
-from flows.build import build
-from flows.recipe_file import parse_recipe
+from flows.build.flow import build
+from flows.build.recipe.file import parse_recipe
 recipe = parse_recipe(RECIPE, "bench")
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

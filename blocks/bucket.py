@@ -12,8 +12,8 @@ from minio import MinioAdmin
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 
-from blocks import s3
-from blocks.settings import Settings, SettingsError, settings
+from larder import s3
+from larder.settings import Settings, SettingsError, settings
 
 POLICY = "larder-{bucket}"
 MONITOR = "monitor"

@@ -19,8 +19,8 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.runner.storage import LocalStorage
 from prefect.workers.process import ProcessWorker
 
-from blocks.settings import CHECKOUT, Settings
 from blocks.storage import register_blocks
+from larder.settings import CHECKOUT, Settings
 
 POOL = "larder"
 CRASH_AUTOMATION = "larder: runs without a heartbeat have crashed"

@@ -7,9 +7,9 @@ from prefect.exceptions import ObjectNotFound
 from prefect_aws import AwsCredentials, MinIOCredentials, S3Bucket
 from prefect_aws.client_parameters import AwsClientParameters
 
-from blocks import s3
-from blocks.settings import BLOCK_REFERENCE, Settings
-from blocks.store import Store
+from larder import s3
+from larder.settings import BLOCK_REFERENCE, Settings
+from larder.store import Store
 
 BLOCK_TYPE, _, BUCKET_BLOCK = BLOCK_REFERENCE.partition("/")
 CREDENTIALS_BLOCK = "larder-store"

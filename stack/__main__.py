@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from blocks.settings import CHECKOUT, SettingsError, home_folder
-from flows.recipe import RecipeError
+from larder.refusal import RefusedError
+from larder.settings import CHECKOUT, SettingsError, home_folder
 from stack import compose, docker, doctor, local, secret_file
 from stack.arguments import Arguments, parse
 from stack.daemon import StartError
@@ -31,7 +31,7 @@ def main() -> int:
         return COMMANDS[arguments.command](home, arguments)
     except SetupError as error:
         return _fail(str(error), error.code)
-    except (SettingsError, RecipeError) as error:
+    except (SettingsError, RefusedError) as error:
         return _fail(str(error), 2)
     except (StartError, OSError) as error:
         return _fail(str(error), 1)

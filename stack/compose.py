@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from blocks.settings import CHECKOUT
+from larder.settings import CHECKOUT
 from stack.daemon import tail
 from stack.steps import SetupError
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from blocks.settings import CHECKOUT, settings
+from larder.settings import CHECKOUT, settings
 from stack import compose, registration, secret_file
 from stack.home import Home
 from stack.ports import HOST

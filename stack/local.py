@@ -12,8 +12,8 @@ from pathlib import Path
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import SecretStr
 
-from blocks import s3
-from blocks.settings import CHECKOUT, DEFAULT_BUCKET, Settings, settings, stack_environment
+from larder import s3
+from larder.settings import CHECKOUT, DEFAULT_BUCKET, Settings, settings, stack_environment
 from stack import registration, servers
 from stack.daemon import Daemon, end_marked, end_recorded, mark, marked, plain_environment, recorded_pid
 from stack.home import Home

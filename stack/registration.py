@@ -14,13 +14,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from blocks.settings import BLOCK_REFERENCE, CHECKOUT, Settings, settings
-from flows.recipe_file import read_recipe
+from flows.build.recipe.file import read_recipe
+from larder.settings import BLOCK_REFERENCE, CHECKOUT, Settings, settings
 from stack.daemon import tail
 from stack.servers import POOL
 from stack.steps import SetupError
 
 RECIPE = CHECKOUT / "recipe.yml"
+CODE = ("blocks", "cli", "flows", "larder", "stack")
 DEPLOYMENTS = ("build/build", "probe/probe")
 CREDENTIALS_REFERENCE = "minio-credentials/larder-store"
 BUSY, ATTEMPTS = 503, 5
@@ -37,7 +38,11 @@ def version(now: Settings, checkout: Path = CHECKOUT) -> str:
     """
     digest = hashlib.sha256()
     files = [
-        *(file for folder in ("blocks", "flows") for file in sorted((CHECKOUT / folder).rglob("*.py"))),
+        *(
+            file
+            for folder in ("blocks", "cli", "flows", "larder", "stack")
+            for file in sorted((CHECKOUT / folder).rglob("*.py"))
+        ),
         *(CHECKOUT / name for name in ("prefect.yaml", "recipe.yml", "requirements.lock")),
     ]
     for file in files:
@@ -78,7 +83,7 @@ def register(environment: Mapping[str, str], log: Path) -> None:
 
     Raises:
         SetupError: it could not; names the log.
-        RecipeError: the shipped recipe is wrong.
+        RefusedError: the shipped recipe is wrong.
     """
     read_recipe(RECIPE)
     with log.open("w") as output:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from blocks.settings import CHECKOUT, DEFAULT_BUCKET
+from larder.settings import CHECKOUT, DEFAULT_BUCKET
 
 DOTENV = CHECKOUT / ".env"
 HEAD = "# Made by ./setup.sh, which keeps what stands here. Passwords: for the owner alone.\n"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from blocks.s3 import client
-from blocks.settings import CHECKOUT, Settings
+from larder.s3 import client
+from larder.settings import CHECKOUT, Settings
 from stack.daemon import Daemon
 from stack.ports import HOST
 

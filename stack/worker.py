@@ -13,9 +13,9 @@ from prometheus_client import start_http_server
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from blocks.settings import settings
-from flows import tally
-from flows.run import Outcome
+from larder import metrics as tally
+from larder.run import Outcome
+from larder.settings import settings
 from stack.servers import POOL
 
 METRICS_PORT = 9464

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from blocks.settings import Settings, settings
+from larder.settings import Settings, settings
 from stack.ports import HOST, free_ports
 from stack.servers import prefect_server as new_prefect_server
 from tests import services

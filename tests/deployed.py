@@ -17,8 +17,8 @@ from uuid import uuid4
 
 import pytest
 
-from blocks import s3
-from blocks.settings import CHECKOUT
+from larder import s3
+from larder.settings import CHECKOUT
 from stack import compose
 from stack.ports import free_ports
 

@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from blocks import s3
-from blocks.settings import settings
-from blocks.store import Store
-from flows.explain import Explainer, Forecast
-from flows.lifecycle.sources import Catalog
-from flows.own_files import named
-from flows.recipe import Recipe
+from flows.build.catalog import Catalog
+from flows.build.command_files import named
+from flows.build.explain import Explainer, Forecast
+from flows.build.recipe.schema import Recipe
+from larder import s3
+from larder.settings import settings
+from larder.store import Store
 
 
 def explained(recipe: Recipe, folder: Path | None = None) -> list[Forecast]:

@@ -10,10 +10,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from flows.recipe import Recipe
+from flows.build.recipe.schema import Recipe
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["flows.build", "flows.report", "tests.tiny"])
+CONTEXT.set_forkserver_preload(["flows.build.flow", "flows.build.report", "tests.tiny"])
 ANSWER_SECONDS = 60
 
 
@@ -68,9 +68,8 @@ def building(recipe: Recipe, hold_at: str | None = None) -> Iterator[Builder]:
 def _build(environment: dict[str, str], recipe: Recipe, hold_at: str | None, told: Connection) -> None:
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from flows import report
-    from flows.build import build
-    from flows.run import Step, listening
+    from flows.build.flow import build, report
+    from larder.run import Step, listening
 
     for name in [name for name in os.environ if name.startswith("LARDER_") and name not in environment]:
         del os.environ[name]

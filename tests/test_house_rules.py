@@ -13,23 +13,23 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from blocks.settings import CHECKOUT
+from larder.settings import CHECKOUT
 
-PACKAGES = ("bench", "blocks", "flows", "stack", "tests")
+PACKAGES = ("bench", "blocks", "cli", "flows", "larder", "stack", "tests")
 PREFECT_FREE = (
-    "flows.cli",
-    "flows.definitions",
-    "flows.explain",
-    "flows.follow",
-    "flows.keys",
-    "flows.publish",
-    "flows.recipe_file",
-    "flows.report",
-    "flows.results",
-    "blocks.leases",
-    "blocks.s3",
-    "blocks.settings",
-    "blocks.store",
+    "cli.main",
+    "flows.build.definitions",
+    "flows.build.explain",
+    "cli.following",
+    "larder.keys",
+    "flows.build.publish",
+    "flows.build.recipe.file",
+    "flows.build.report",
+    "larder.results",
+    "larder.leases",
+    "larder.s3",
+    "larder.settings",
+    "larder.store",
 )
 MACHINERY_OF_PREFECT = (
     "prefect.cache_policies",
@@ -64,34 +64,38 @@ def below(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-@pytest.mark.parametrize("file", list(modules("flows/lifecycle")), ids=lambda file: file.name)
-def test_the_lifecycle_imports_neither_prefect_nor_blocks(file: Path) -> None:
-    for name in imports(file):
-        assert not below(name, "prefect")
-        assert not below(name, "blocks")
-        if below(name, "flows"):
-            allowed = ("flows.artifacts", "flows.recipe", "flows.lifecycle")
-            assert name == "flows" or any(below(name, one) for one in allowed), f"{file}: {name}"
+STAGE_FOLDERS = ("flows/tables", "flows/build/stages", "flows/build/planning")
+MAY_IMPORT = {
+    "larder": ("larder",),
+    "blocks": ("larder", "blocks"),
+    "flows/tables": ("larder", "flows.tables"),
+    "flows/build": ("larder", "flows.tables", "flows.build"),
+    "cli": ("larder", "blocks", "flows", "cli"),
+    "stack": ("larder", "blocks", "flows", "cli", "stack"),
+}
+OURS = ("bench", "blocks", "cli", "flows", "larder", "stack", "tests")
 
 
-def test_the_recipe_and_artifacts_import_nothing_else_of_flows() -> None:
-    for name in ("artifacts", "recipe"):
-        found = {one for one in imports(CHECKOUT / "flows" / f"{name}.py") if below(one, "flows")}
-        assert all(below(one, "flows.artifacts") for one in found)
+@pytest.mark.parametrize("folder", MAY_IMPORT)
+def test_a_folder_imports_only_what_lies_below_it(folder: str) -> None:
+    wrong = [
+        f"{file.relative_to(CHECKOUT)}: {name}"
+        for file in modules(folder)
+        for name in sorted(imports(file))
+        if any(below(name, one) for one in OURS) and name != "flows"
+        if not any(below(name, one) for one in MAY_IMPORT[folder])
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("file", list(modules("blocks")), ids=lambda file: file.name)
-def test_blocks_import_nothing_of_flows(file: Path) -> None:
-    assert not any(below(name, other) for name in imports(file) for other in ("flows", "stack"))
-
-
-def test_only_the_stage_knows_how_prefect_caches_and_persists() -> None:
-    found = {
-        file.relative_to(CHECKOUT).as_posix()
-        for file in modules("blocks", "flows")
-        if any(below(name, known) for name in imports(file) for known in MACHINERY_OF_PREFECT)
-    }
-    assert found == {"flows/stage.py"}
+@pytest.mark.parametrize("folder", STAGE_FOLDERS)
+def test_the_functions_of_stages_know_neither_prefect_nor_the_engine(folder: str) -> None:
+    allowed = ("larder.artifacts", "larder.names", "larder.refusal")
+    for file in modules(folder):
+        for name in imports(file):
+            assert not below(name, "prefect"), f"{file}: {name}"
+            if below(name, "larder"):
+                assert any(below(name, one) for one in allowed), f"{file}: {name}"
 
 
 @pytest.mark.parametrize("module", PREFECT_FREE)

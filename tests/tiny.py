@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from flows.artifacts import File, Output
-from flows.definitions import Definition
-from flows.stage import pipeline, stage
+from larder.artifacts import File, Output
+from larder.definition import Definition
+from larder.orchestration import pipeline, stage
 
 Executed = Callable[[], list[str]]
 """Asks which stages were executed since it was last asked."""

@@ -1,0 +1,351 @@
+"""The catalog that inputs come from: `<id>/<version>/<id>.<extension>` below a URL."""
+
+import gzip
+import re
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import unquote
+
+import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from flows.build.planning.versions import order
+from flows.tables.file_types import FileType
+from larder.names import is_plain_name
+
+Found = TypeVar("Found")
+
+EXTENSIONS = {
+    FileType.PARQUET: "parquet",
+    FileType.CSV: "csv",
+    FileType.JSON: "json",
+    FileType.GEOJSON: "geojson",
+    FileType.XLSX: "xlsx",
+    FileType.SHAPEFILE: "shp.zip",
+    FileType.GDB: "gdb.zip",
+    FileType.PG_DUMP: "sql",
+    FileType.OTHER: "zip",
+}
+PREFERRED = (
+    FileType.PARQUET,
+    FileType.CSV,
+    FileType.JSON,
+    FileType.GEOJSON,
+    FileType.XLSX,
+    FileType.SHAPEFILE,
+)
+"""Where a recipe gives no file type, the first of these that the catalog has."""
+READABLE = (
+    *(FileType.CSV, FileType.PARQUET, FileType.JSON, FileType.XLSX),
+    *(FileType.GEOJSON, FileType.SHAPEFILE, FileType.GDB),
+)
+"""The file types that a real build can read."""
+PACKABLE = (FileType.CSV, FileType.PARQUET, FileType.JSON, FileType.XLSX, FileType.GEOJSON)
+"""Those that may be packed, each file by itself."""
+PACKINGS = ("", ".gz", ".zip")
+PATTERN = frozenset("*?[")
+"""What DuckDB takes for a pattern of file names."""
+
+_CONNECT_SECONDS = 8
+_READ_SECONDS = 15
+_UNREACHABLE = (OSError, ValueError, ImportError, aiohttp.ClientError, BotoCoreError, ClientError)
+
+
+class CatalogUnreachable(Exception):  # noqa: N818
+    """The catalog did not answer. Trying again can help."""
+
+    def __init__(self, url: str, cause: str) -> None:
+        super().__init__(url, cause)
+        self.url = url
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"The catalog {self.url} cannot be reached: {self.cause}. Check the URL, or try again."
+
+
+class InputError(Exception):
+    """An input that the catalog promised is not there or cannot be read. Trying again does not help."""
+
+    def __init__(self, dataset: str, version: str, cause: str) -> None:
+        super().__init__(dataset, version, cause)
+        self.dataset = dataset
+        self.version = version
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"Input {self.dataset} {self.version} cannot be loaded: {self.cause}"
+
+
+class _RefusedError(Exception):
+    """An input cannot be taken as it is."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """A folder of datasets, on disk, on S3 or on the web. Asks for nothing before it is asked."""
+
+    url: str = field(repr=False)
+    """A folder's path, `s3://…` or `https://…`."""
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """fsspec's storage options: endpoint and credentials."""
+    limit_seconds: float = 20
+    """How long one question may take."""
+    limit_bytes: int = 100 * 2**30
+    """How large one input may be, unpacked."""
+    fetch_seconds: float = 3600
+    """How long one input may take to come."""
+
+    @classmethod
+    def at(
+        cls,
+        url: str,
+        s3_options: Mapping[str, Any],
+        limit_bytes: int = limit_bytes,
+        fetch_seconds: float = fetch_seconds,
+    ) -> "Catalog":
+        """The catalog at a URL; `s3_options` are for one on S3."""
+        options = s3_options if url.startswith("s3://") else {}
+        return cls(url, options, limit_bytes=limit_bytes, fetch_seconds=fetch_seconds)
+
+    @property
+    def place(self) -> str:
+        """The URL as it may be shown: without a login that stands in it."""
+        return re.sub(r"//[^/@]*@", "//", self.url)
+
+    def datasets(self) -> list[str]:
+        """The ids of all datasets.
+
+        Raises:
+            CatalogUnreachable: where it did not answer.
+        """
+        return sorted(self._folders(self._root, must_exist=not self._on_the_web))
+
+    def like(self, dataset: str) -> str:
+        """What to write in place of an id that is not there: `a dataset of the catalog …, such as …`.
+
+        Raises:
+            CatalogUnreachable: where it did not answer.
+        """
+        datasets = self.datasets()
+        close = get_close_matches(dataset, datasets, n=10, cutoff=0.4) or datasets[:10]
+        return f"a dataset of the catalog {self.place}" + (f", such as {', '.join(close)}" if close else "")
+
+    def versions(self, dataset: str) -> list[str]:
+        """The versions of a dataset, oldest first; none where it is not there or cannot be listed.
+
+        Raises:
+            CatalogUnreachable: where it did not answer.
+        """
+        found = self._folders(f"{self._root}/{dataset}")
+        if not found:
+            self.datasets()
+        return sorted(found, key=order)
+
+    def file_types(self, dataset: str, version: str) -> list[FileType]:
+        """The file types of one version; none where it is not there or cannot be listed.
+
+        Raises:
+            CatalogUnreachable: where it did not answer.
+        """
+        names = {name for name, _ in self._names(f"{self._root}/{dataset}/{version}")}
+        return [kind for kind in EXTENSIONS if names & {name for name, _ in _names_of(dataset, kind)}]
+
+    def preferred(self, dataset: str, version: str) -> FileType | None:
+        """The file type to take of one version where the recipe gives none; None where there is no such.
+
+        Raises:
+            CatalogUnreachable: where it did not answer.
+        """
+        known = self.file_types(dataset, version)
+        return next((kind for kind in PREFERRED if kind in known), None)
+
+    def has(self, dataset: str, version: str, file_type: FileType) -> bool:
+        """Whether the catalog has this file; asks for nothing but that file.
+
+        Raises:
+            CatalogUnreachable: where it did not answer.
+        """
+        return self._found(dataset, version, file_type) is not None
+
+    def fetch(self, dataset: str, version: str, file_type: FileType, to: Path) -> None:
+        """Copy one file to the path `to`, in pieces, unpacked where it is packed (`.gz`, `.zip`).
+
+        Raises:
+            InputError: where the catalog does not have it, it is larger than `limit_bytes`, or it takes
+                longer than `fetch_seconds`.
+            CatalogUnreachable: where it did not answer.
+        """
+        found = self._found(dataset, version, file_type)
+        if found is None:
+            raise InputError(dataset, version, f"the catalog {self.place} has no {file_type} file of it.")
+        path, packing = found
+        block_size = 0 if self._on_the_web else 2**24
+        try:
+            with self._files.open(path, "rb", block_size=block_size) as source:
+                self._unpack(source, packing, to)
+        except _UNREACHABLE as error:
+            raise self._unreachable(error) from error
+        except _RefusedError as error:
+            raise InputError(dataset, version, str(error)) from error
+
+    def in_place(self, dataset: str, version: str, file_type: FileType) -> Path | None:
+        """Where one file lies on this machine as it is; None where it has to be fetched.
+
+        Raises:
+            CatalogUnreachable: where it did not answer.
+        """
+        if not isinstance(self._files, LocalFileSystem) or PATTERN & set(self._root):
+            return None
+        path, packing = self._found(dataset, version, file_type) or ("", None)
+        return Path(path) if packing == "" and Path(path).stat().st_size <= self.limit_bytes else None
+
+    def _found(self, dataset: str, version: str, file_type: FileType) -> tuple[str, str] | None:
+        """The path of a file, and how it is packed."""
+        for name, packing in _names_of(dataset, file_type):
+            path = f"{self._root}/{dataset}/{version}/{name}"
+            if self._ask(lambda path=path: _is_there(self._files, path)):  # type: ignore[misc]
+                return path, packing
+        return None
+
+    def _unpack(self, source: Any, packing: str, to: Path) -> None:
+        match packing:
+            case ".gz":
+                try:
+                    self._copy(gzip.GzipFile(fileobj=source), to)
+                except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                    raise _RefusedError(f"it is no whole gzip file ({error}).") from error
+            case ".zip":
+                packed = to.with_name(f"{to.name}.zip")
+                self._copy(source, packed)
+                try:
+                    with zipfile.ZipFile(packed) as archive:
+                        names = [one for one in archive.infolist() if _is_content(one)]
+                        if len(names) != 1:
+                            raise _RefusedError(
+                                f"its zip file holds {len(names)} files, and one is expected."
+                            )
+                        with archive.open(names[0]) as member:
+                            self._copy(member, to)
+                except (zipfile.BadZipFile, zlib.error) as error:
+                    raise _RefusedError(f"it is no whole zip file ({error}).") from error
+                packed.unlink()
+            case _:
+                self._copy(source, to)
+
+    def _copy(self, source: Any, to: Path) -> None:
+        left, end = self.limit_bytes, time.monotonic() + self.fetch_seconds
+        with to.open("wb") as target:
+            while piece := source.read(2**20):
+                left -= len(piece)
+                if left < 0:
+                    raise _RefusedError(
+                        f"it has more than {self.limit_bytes:,} bytes, which LARDER_INPUT_BYTES allows."
+                    )
+                if time.monotonic() > end:
+                    allowed = f"{self.fetch_seconds:g} seconds, which LARDER_INPUT_SECONDS allows"
+                    raise _RefusedError(f"it took longer than {allowed}.")
+                target.write(piece)
+
+    def _unreachable(self, error: BaseException) -> CatalogUnreachable:
+        return CatalogUnreachable(self.place, _text(error).replace(self.url, self.place))
+
+    @property
+    def _on_the_web(self) -> bool:
+        return self.url.startswith(("http://", "https://"))
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        limits: dict[str, Any] = {}
+        if self._on_the_web:
+            timeout = aiohttp.ClientTimeout(None, _CONNECT_SECONDS, _READ_SECONDS, _CONNECT_SECONDS)
+            limits = {"client_kwargs": {"timeout": timeout, "trust_env": True}}
+        elif self.url.startswith("s3://"):
+            times = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
+            limits = {"config_kwargs": {**times, "retries": {"max_attempts": 2}}}
+        fresh = {"skip_instance_cache": True, "use_listings_cache": False}
+        try:
+            files, root = url_to_fs(self.url, **limits, **fresh, **self.options)
+        except _UNREACHABLE as error:
+            raise self._unreachable(error) from error
+        return files, root.rstrip("/")
+
+    @property
+    def _files(self) -> Any:
+        return self._opened[0]
+
+    @property
+    def _root(self) -> str:
+        return self._opened[1]
+
+    def _folders(self, folder: str, *, must_exist: bool = False) -> list[str]:
+        listed = self._names(folder, must_exist=must_exist)
+        return [name for name, kind in listed if kind == "directory" or self._on_the_web]
+
+    def _names(self, folder: str, *, must_exist: bool = False) -> list[tuple[str, str]]:
+        try:
+            listed = self._ask(lambda: self._files.ls(f"{folder}/", detail=True))
+        except FileNotFoundError as error:
+            if must_exist:
+                raise CatalogUnreachable(self.place, "there is nothing at this place") from error
+            return []
+        found = set()
+        for entry in listed:
+            name, _, rest = entry["name"].removeprefix(folder).strip("/").removeprefix("./").partition("/")
+            name = unquote(name) if self._on_the_web else name
+            if entry["name"].startswith(f"{folder}/") and not rest and is_plain_name(name):
+                found.add((name, entry["type"]))
+        return sorted(found)
+
+    def _ask(self, question: Callable[[], Found]) -> Found:
+        self._opened  # noqa: B018
+        asking = ThreadPoolExecutor(1)
+        try:
+            return asking.submit(question).result(timeout=self.limit_seconds)
+        except FileNotFoundError:
+            raise
+        except TimeoutError as error:
+            cause = f"no answer within {self.limit_seconds:g} seconds"
+            raise CatalogUnreachable(self.place, cause) from error
+        except _UNREACHABLE as error:
+            raise self._unreachable(error) from error
+        finally:
+            asking.shutdown(wait=False)
+
+
+def _names_of(dataset: str, file_type: FileType) -> list[tuple[str, str]]:
+    """The names that a file may have, and how each is packed."""
+    name = f"{dataset}.{EXTENSIONS[file_type]}"
+    packings = PACKINGS if file_type in PACKABLE else ("",)
+    return [(name + packing, packing) for packing in packings]
+
+
+def _is_content(entry: zipfile.ZipInfo) -> bool:
+    """Whether an entry of a zip file is none of those that macOS adds."""
+    return not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
+
+
+def _is_there(files: Any, path: str) -> bool:
+    try:
+        return bool(files.info(path)["type"] == "file")
+    except FileNotFoundError as error:
+        # fsspec reports every failure of a web server as a file that is not there.
+        cause = error.__cause__
+        if isinstance(cause, aiohttp.ClientError) and getattr(cause, "status", None) != 404:
+            raise cause from None
+        if isinstance(cause, TimeoutError):
+            raise cause from None
+        return False
+
+
+def _text(error: BaseException) -> str:
+    return (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__

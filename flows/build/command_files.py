@@ -1,0 +1,90 @@
+"""The files that a recipe's commands use: found beside the recipe, carried to where the build runs."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from larder.store import Store
+from larder import results
+from larder.artifacts import Artifact, media_type
+from flows.tables.folders import below, pack
+from larder.refusal import Problem, RefusedError
+from flows.build.recipe.schema import Recipe
+
+NAME = "files.tar"
+
+
+def carried(recipe: Recipe, folder: Path, store: Store) -> Artifact | None:
+    """Puts the files into the bucket as one archive; None where the recipe uses none.
+
+    Raises:
+        RefusedError: a pattern matches nothing, or a link to outside the folder.
+    """
+    with _packed(recipe, folder) as archive:
+        return results.put_artifact(store, recipe.product, archive, None) if archive else None
+
+
+def named(recipe: Recipe, folder: Path, store: Store) -> Artifact | None:
+    """The artifact that `carried` would make; nothing is written.
+
+    Raises:
+        RefusedError: a pattern matches nothing, or a link to outside the folder.
+    """
+    with _packed(recipe, folder) as archive:
+        if archive is None:
+            return None
+        content = archive.read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        uri = store.uri(f"artifacts/{recipe.product}/{sha256[:12]}-{NAME}")
+        return Artifact(uri=uri, sha256=sha256, bytes=len(content), etag="", media_type=media_type(archive))
+
+
+def require_carried(recipe: Recipe, own_files: Artifact | None) -> None:
+    """Return if the files are there that the recipe's commands use.
+
+    Raises:
+        RefusedError: they are not.
+    """
+    if recipe.simulate is None and recipe.build.files and own_files is None:
+        expected = "to be built by `larder build`, which carries them"
+        found = ", ".join(recipe.build.files)
+        raise RefusedError(
+            f"recipe of {recipe.product}", Problem("stage_config.builds.build.files", found, expected)
+        )
+
+
+@contextmanager
+def _packed(recipe: Recipe, folder: Path) -> Iterator[Path | None]:
+    if recipe.simulate is not None or not recipe.build.files:
+        yield None
+        return
+    found: set[Path] = set()
+    folder = folder.resolve()
+    for at, pattern in enumerate(recipe.build.files):
+        matching = set(_files(folder, pattern))
+        if not matching:
+            place = f"stage_config.builds.build.files[{at}]"
+            problem = Problem(place, f"{pattern}, which matches none", f"files below {folder.absolute()}")
+            raise RefusedError(f"recipe of {recipe.product}", problem)
+        for path in matching:
+            _require_below(recipe, folder, path, f"stage_config.builds.build.files[{at}]")
+        found |= matching | {path.resolve() for path in matching if path.is_symlink()}
+    with tempfile.TemporaryDirectory(prefix="larder-files-") as scratch:
+        yield pack(folder, found, Path(scratch) / NAME)
+
+
+def _require_below(recipe: Recipe, folder: Path, path: Path, place: str) -> None:
+    if not path.resolve().is_relative_to(folder):
+        found = f"{path.relative_to(folder)}, a link to {path.resolve()}"
+        problem = Problem(place, found, f"files that lie below {folder}")
+        raise RefusedError(f"recipe of {recipe.product}", problem)
+
+
+def _files(folder: Path, pattern: str) -> Iterator[Path]:
+    """The files that a pattern names, and all below the folders that it names."""
+    for path in folder.glob(pattern):
+        for one in below(path) if path.is_dir() else (path,):
+            if one.is_file() and ".git" not in one.relative_to(folder).parts:
+                yield one

@@ -1,0 +1,63 @@
+"""Which formats can be written, and what a recipe may say of each.
+
+Knows no reader and no writer: a change of those does not make plan run again.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from flows.tables.file_types import ExportFormat, FileType
+
+
+@dataclass(frozen=True)
+class Option:
+    """What may stand behind one name in `custom`."""
+
+    pattern: str
+    valid: str
+    """The same, for people."""
+
+    def allows(self, value: Any) -> bool:
+        """Whether this value may stand there; true and false as YAML writes them."""
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return not isinstance(value, dict | list) and re.fullmatch(self.pattern, text, re.DOTALL) is not None
+
+
+DELIMITER = Option(r"[^\r\n\"]", "one character, no quote and no end of a line")
+ANY_NAME = Option(r".+", "a name")
+LAYER = {"layer": ANY_NAME, "layer_name": ANY_NAME}
+SHAPES = {
+    "geom_column": ANY_NAME,
+    "geometry_type": Option("points|lines|polygons", "points, lines or polygons"),
+}
+OPTIONS = {
+    FileType.CSV: {
+        "delimiter": DELIMITER,
+        "encoding": Option(r"[\w.-]+", "the name of an encoding, as latin-1"),
+        "quote": Option(r"[^\r\n]", "one character"),
+    },
+    FileType.JSON: {"records": Option(r".+", "a path of keys, as result.records")},
+    FileType.XLSX: {"sheet": ANY_NAME},
+    FileType.GEOJSON: LAYER,
+    FileType.SHAPEFILE: LAYER,
+    FileType.GDB: LAYER,
+}
+"""What an input's `custom` may say of how it is read, by its file type."""
+WRITABLE = (
+    *(ExportFormat.CSV, ExportFormat.PARQUET, ExportFormat.JSON, ExportFormat.XLSX),
+    *(ExportFormat.GEOJSON, ExportFormat.GPKG, ExportFormat.SHP),
+)
+"""The formats that a real build can write."""
+EXPORT_OPTIONS = {
+    ExportFormat.CSV: {
+        "delimiter": DELIMITER,
+        "header": Option("true|false", "true or false"),
+        "line_endings": Option("lf|crlf", "lf or crlf"),
+        "quote": Option("all|needed", "all or needed"),
+    },
+    ExportFormat.SHP: SHAPES,
+    ExportFormat.GEOJSON: SHAPES,
+    ExportFormat.GPKG: SHAPES,
+}
+"""What an export's `custom` may say of how it is written, by its format."""

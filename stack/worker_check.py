@@ -1,0 +1,85 @@
+"""A tiny run that says how the stack looks from a worker."""
+
+import shutil
+import socket
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.actions import ArtifactCreate
+from prefect.context import FlowRunContext
+
+from blocks.storage import BlockMissing, connection, load_bucket
+from flows.build.report import UI_TYPE
+from larder.leases import LeaseUnavailable, current_keeper, lease
+from larder.orchestration import run_client
+from larder.run import NoRunError
+from larder.settings import settings
+
+ELSEWHERE = "larder-doctor-elsewhere"
+"""A bucket that is nobody's."""
+REFUSED = frozenset({"AccessDenied", "403"})
+
+Found = dict[str, Any]
+
+
+@flow(name="probe", flow_run_name="doctor", persist_result=False)
+def probe() -> None:
+    """Try what every build needs, and leave what was found beside the flow run, for the doctor."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        raise NoRunError("The probe runs as a Prefect flow, not by itself.")
+    client = run_client(context)
+    found = {
+        "worker": socket.gethostname(),
+        "time": time.time(),
+        "free_bytes": shutil.disk_usage(settings().home).free,
+        "bucket": _tried(lambda: bucket(client)),
+        "lease": _tried(leases),
+    }
+    client.create_artifact(ArtifactCreate(type=UI_TYPE, data=found, flow_run_id=context.flow_run.id))
+
+
+def bucket(client: SyncPrefectClient) -> Found:
+    """Write, read, list and delete through the saved block, and try a bucket that is not ours."""
+    block = load_bucket(settings(), client)
+    store, name, content = connection(block), block.bucket_name, uuid.uuid4().bytes
+    key = f"doctor/{uuid.uuid4().hex}"
+    store.put_object(Bucket=name, Key=key, Body=content)
+    read = store.get_object(Bucket=name, Key=key)["Body"].read()
+    listed = store.list_objects_v2(Bucket=name, Prefix=key).get("KeyCount")
+    store.delete_object(Bucket=name, Key=key)
+    left = store.list_objects_v2(Bucket=name, Prefix=key).get("KeyCount")
+    return {
+        "name": name,
+        "endpoint": store.meta.endpoint_url,
+        "same": (read, listed, left) == (content, 1, 0),
+        "confined": _is_refused(store),
+    }
+
+
+def leases() -> Found:
+    """Hold a lease and let it go."""
+    keeper, name = current_keeper(), f"doctor/{uuid.uuid4().hex}"
+    with lease(name):
+        held = keeper.taken(name)
+    return {"kept_in": "Redis" if settings().redis_url else "files", "works": held and not keeper.taken(name)}
+
+
+def _is_refused(store: Any) -> bool:
+    try:
+        store.list_objects_v2(Bucket=ELSEWHERE, MaxKeys=1)
+    except ClientError as error:
+        return error.response["Error"]["Code"] in REFUSED
+    return False
+
+
+def _tried(look: Callable[[], Found]) -> Found:
+    try:
+        return {"error": None, **look()}
+    except (BlockMissing, BotoCoreError, ClientError, LeaseUnavailable) as error:
+        return {"error": f"{type(error).__name__}: {error}"}

@@ -1,0 +1,142 @@
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flows.build.planning.versions import NotBumpableError, bump, newest, newest_before, order, parse
+from flows.build.recipe.schema import VersionType
+
+number = st.integers(0, 120).map(str)
+short_year = st.integers(0, 99).map("{:02d}".format)
+year = st.integers(1990, 2040).map(str)
+patch = st.sampled_from(["", ".0", ".1", ".02", ".10"])
+of_a_grammar = st.one_of(
+    st.builds("{}Q{}{}".format, short_year, st.integers(0, 5), patch),
+    st.builds("{}{}{}".format, short_year, st.sampled_from(["prelim", "exec", "adopt"]), patch),
+    st.builds("{}v{}{}{}".format, short_year, number, patch, patch),
+    st.builds("{}-{:02d}{}".format, year, st.integers(0, 13), patch),
+    st.builds("{}-{:02d}-{:02d}{}".format, year, st.integers(1, 12), st.integers(1, 31), patch),
+    st.builds("{}{:02d}{:02d}".format, year, st.integers(1, 12), st.integers(1, 31)),
+    st.builds("FY{}{}".format, st.one_of(year, short_year), patch),
+)
+version = st.one_of(of_a_grammar, st.from_regex(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,8}", fullmatch=True))
+
+
+@given(version, version)
+def test_of_two_versions_exactly_one_comes_first_or_they_are_the_same(one, other):
+    assert (order(one) < order(other)) + (order(other) < order(one)) + (one == other) == 1
+
+
+@given(version, version, version)
+def test_the_order_is_transitive(one, two, three):
+    first, second, third = sorted((one, two, three), key=order)
+    assert order(first) <= order(second) <= order(third)
+    assert order(first) <= order(third)
+
+
+@given(st.lists(version, min_size=1, max_size=8), st.randoms())
+def test_the_newest_does_not_depend_on_where_one_begins(versions, shuffle: random.Random):
+    shuffled = list(versions)
+    shuffle.shuffle(shuffled)
+    assert newest(versions) == newest(shuffled)
+
+
+@pytest.mark.parametrize(
+    "ascending",
+    [
+        ["25v1", "25v1.1", "25v1.1.1", "25v1.2", "25v1.10", "25v9", "25v10", "26v1"],
+        ["26prelim", "26exec", "26exec.1", "26adopt", "27prelim"],
+        ["23Q4", "24Q1", "24Q2", "24Q4", "24Q4.1", "24Q4.2", "24Q4.10", "25Q1"],
+        ["2023-12", "2024-01", "2024-01.1", "2024-02", "2024-10"],
+        ["2023-12-31", "20240105", "2024-01-06", "20240107", "2024-01-07.1", "20241001"],
+        ["FY23", "FY2024", "FY25"],
+        ["2024-01-31", "2024-02", "2024-02-01", "20240215", "2024-03"],
+        ["9", "10", "26a", "26b", "a9", "a10", "latest-ish", "simulated", "24Q1"],
+        ["24Q5", "2024-02-30", "20241399", "24Q1"],
+        ["23v9", "24Q4", "24v1", "2024-01", "20240105", "FY2024", "25Q1"],
+    ],
+)
+def test_versions_are_compared_by_what_they_mean(ascending):
+    shuffled = ascending[::-1]
+    assert sorted(shuffled, key=order) == ascending
+
+
+def test_equal_meaning_written_differently_has_one_order():
+    assert order("25v9") != order("25v09")
+    assert order("20240105") != order("2024-01-05")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "24Q0", "24Q5", "2024-00", "2024-13", "20240230", "4Q1", "v1", "24q4", "٢٤Q4"]
+)
+def test_what_is_of_no_grammar_has_no_meaning(text):
+    assert parse(text) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["24Q4", "26exec.2", "25v1", "25v1.2", "25v1.0.3", "2024-05", "2024-05-01.1"]
+)
+def test_a_version_is_written_as_it_was_read(text):
+    assert str(parse(text)) == text
+
+
+def test_the_newest_before_a_version():
+    assert newest_before(["24Q1", "24Q3", "24Q4"], "24Q4") == "24Q3"
+    assert newest_before(["24Q4"], "24Q4") is None
+    assert newest([]) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "version_type", "steps", "following"),
+    [
+        ("25v1", None, 1, "25v2"),
+        ("25v1.3.2", "major", 1, "25v2"),
+        ("25v1", "minor", 1, "25v1.1"),
+        ("25v1.3.2", "minor", 2, "25v1.5"),
+        ("25v1", "patch", 1, "25v1.0.1"),
+        ("25v9", None, 2, "25v11"),
+        ("24Q4", None, 1, "25Q1"),
+        ("24Q4.2", None, 1, "25Q1"),
+        ("24Q4", "patch", 1, "24Q4.1"),
+        ("24Q1", "major", 6, "25Q3"),
+        ("26prelim", None, 1, "26exec"),
+        ("26adopt", None, 1, "27prelim"),
+        ("2024-12", None, 1, "2025-01"),
+        ("2024-02-28", None, 1, "2024-02-29"),
+        ("20241231", None, 1, "20250101"),
+        ("FY2024", None, 1, "FY2025"),
+        ("FY24", None, 2, "FY26"),
+    ],
+)
+def test_bumping(version, version_type, steps, following):
+    assert bump(version, VersionType(version_type) if version_type else None, steps) == following
+
+
+@pytest.mark.parametrize(
+    ("version", "version_type"),
+    [("26b", None), ("simulated", None), ("24Q4", "minor"), ("99Q4", None), ("9999-12-31", None)],
+)
+def test_what_has_no_next_version_is_refused(version, version_type):
+    with pytest.raises(NotBumpableError, match=version):
+        bump(version, VersionType(version_type) if version_type else None)
+
+
+@given(of_a_grammar, st.sampled_from([None, *VersionType]), st.integers(1, 30))
+def test_a_bumped_version_comes_later_and_has_the_same_grammar(text, version_type, steps):
+    try:
+        bumped = bump(text, version_type, steps)
+    except NotBumpableError:
+        return
+    assert order(text) < order(bumped)
+    assert parse(text).grammar == parse(bumped).grammar
+
+
+@given(of_a_grammar)
+def test_repeated_bumps_ascend(text):
+    try:
+        bumped = [bump(text, VersionType.PATCH, steps) for steps in (1, 2, 3)]
+    except NotBumpableError:
+        return
+    assert all(order(one) < order(other) for one, other in pairwise([text, *bumped]))

@@ -1,0 +1,162 @@
+"""What the worker and Prefect's API tell Prometheus, read from the ports where they tell it."""
+
+import urllib.request
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import get_client
+from prefect.states import Scheduled
+from prometheus_client.parser import text_string_to_metric_families
+
+from larder import metrics as tally
+from larder.orchestration import StageFailed
+from larder.run import listening
+from larder.settings import Settings
+from stack import exporter, worker
+from stack.ports import HOST, free_ports
+from tests.tiny import Executed, tiny
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+Samples = Callable[..., float]
+
+
+def scrape(port: int) -> Samples:
+    """What stands at a port: asked by name and labels, the sum of the samples that have them."""
+    with urllib.request.urlopen(f"http://{HOST}:{port}/metrics", timeout=30) as response:
+        text = response.read().decode()
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+    def asked(name: str, **labels: str) -> float:
+        found = [one.value for one in samples if one.name == name and labels.items() <= one.labels.items()]
+        assert found, f"no {name} {labels}"
+        return sum(found)
+
+    return asked
+
+
+@pytest.fixture
+def worker_port(stack: Settings) -> int:
+    """Where the metrics of a worker are served."""
+    return worker.serve_metrics(tally.folder(stack), 0)
+
+
+def test_a_worker_counts_what_became_of_stages(worker_port: int, stack: Settings, executed: Executed) -> None:
+    tiny()
+    first = scrape(worker_port)
+    assert first("larder_stages_total", stage="draw", outcome="executed") == 0
+    assert first("larder_stages_total") == 0
+    tiny()
+    second = scrape(worker_port)
+    assert second("larder_stages_total", outcome="executed") == 3
+    assert second("larder_stages_total", outcome="reused") == 0
+    assert second("larder_stored_bytes_total") > 0
+    assert second("larder_saved_seconds_total") == 0
+    third = scrape(worker_port)
+    assert third("larder_stages_total", outcome="executed") == 3
+    assert third("larder_stages_total", outcome="reused") == 3
+    assert third("larder_stored_bytes_total", outcome="reused") == 0
+    assert third("larder_stored_bytes_total") == second("larder_stored_bytes_total")
+    saved, spent = (
+        third("larder_saved_seconds_total"),
+        third("larder_stage_seconds_total", outcome="executed"),
+    )
+    assert 0 < saved <= spent
+    assert not list(tally.folder(stack).iterdir())
+
+
+def test_a_worker_counts_a_failed_stage(
+    worker_port: int, stack: Settings, executed: Executed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TINY_LOG", "/nowhere/at/all")
+    with pytest.raises(StageFailed):
+        tiny()
+    scrape(worker_port)
+    assert scrape(worker_port)("larder_stages_total", stage="draw", outcome="failed") == 1
+
+
+def test_a_tally_that_cannot_be_read_is_left_out(worker_port: int, stack: Settings) -> None:
+    (tally.folder(stack) / "broken.json").write_text("{")
+    row = '[{"product": "a", "stage": "load", "outcome": "reused", "seconds": 1, "saved": 3.5}]'
+    (tally.folder(stack) / "short.json").write_text(row)
+    (tally.folder(stack) / "whole.json").write_text(row.replace("3.5}", '3.5, "stored": 0}'))
+    scrape(worker_port)
+    assert scrape(worker_port)("larder_saved_seconds_total", product="a") == 3.5
+
+
+def test_nothing_is_left_where_nobody_collects_it(stack: Settings, executed: Executed) -> None:
+    tiny()
+    assert not tally.folder(stack).exists()
+
+
+def test_a_tally_that_cannot_be_written_does_not_fail_the_run(stack: Settings, executed: Executed) -> None:
+    tally.folder(stack).symlink_to("/proc")
+    with listening(lambda step: None) as audience:
+        assert tiny().rows == 1
+    assert [step.outcome for step in audience.runs[-1].in_order] == ["executed"] * 3
+
+
+@pytest.fixture
+def exporter_port(prefect_server: str) -> int:
+    """Where the metrics of the tests' Prefect server are served."""
+    port = exporter.serve_metrics(prefect_server, None, 0)
+    scrape(port)
+    return port
+
+
+def test_runs_are_counted_by_the_state_in_which_they_end(exporter_port: int) -> None:
+    name = f"flow-{uuid4().hex[:8]}"
+
+    @flow(name=name)
+    def fails_at(bad: int) -> None:
+        for number in range(3):
+            if number == bad:
+                raise ValueError("bad")
+
+    with pytest.raises(ValueError, match="bad"):
+        fails_at(0)
+    scrape(exporter_port)
+    fails_at(7)
+    with pytest.raises(ValueError, match="bad"):
+        fails_at(1)
+    scrape(exporter_port)
+    for _ in range(2):
+        found = scrape(exporter_port)
+        assert found("prefect_flow_run_seconds_count", flow=name, deployment="", state="FAILED") == 2
+        assert found("prefect_flow_run_seconds_count", flow=name, deployment="", state="COMPLETED") == 1
+        assert found("prefect_flow_run_seconds_count", flow=name, deployment="", state="CRASHED") == 0
+    assert found("prefect_up") == 1
+    assert found("prefect_task_runs", state="COMPLETED") >= 0
+
+
+def test_a_queue_tells_how_much_waits_and_for_how_long(exporter_port: int) -> None:
+    pool = f"pool-{uuid4().hex[:8]}"
+
+    @flow(name=pool)
+    def waits() -> None:
+        """Never runs."""
+
+    with get_client(sync_client=True) as client:
+        client.request("POST", "/work_pools/", json={"name": pool, "type": "process"})
+        flow_id = client.create_flow(waits)
+        deployment = client.create_deployment(flow_id, "waits", work_pool_name=pool)
+        before = scrape(exporter_port)
+        assert before("prefect_queue_depth", work_pool=pool) == 0
+        assert before("prefect_workers_online", work_pool=pool) == 0
+        for minutes in (30, 10, -60):
+            at = datetime.now(UTC) - timedelta(minutes=minutes)
+            client.create_flow_run_from_deployment(deployment, state=Scheduled(scheduled_time=at))
+        client.request("POST", f"/work_pools/{pool}/workers/heartbeat", json={"name": "one"})
+    after = scrape(exporter_port)
+    assert after("prefect_queue_depth", work_pool=pool, work_queue="default") == 2
+    assert 1800 <= after("prefect_queue_oldest_seconds", work_pool=pool) < 2400
+    assert after("prefect_workers_online", work_pool=pool) == 1
+    assert 0 <= after("prefect_worker_heartbeat_age_seconds", work_pool=pool, worker="one") < 60
+
+
+def test_a_server_that_does_not_answer_is_told() -> None:
+    port = exporter.serve_metrics(f"http://{HOST}:{free_ports(1)[0]}/api", "a:b", 0)
+    assert scrape(port)("prefect_up") == 0
