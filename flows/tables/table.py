@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import duckdb
 
-from flows.tables.quoting import literal
+from flows.tables.quoting import identifier, literal
 from larder.artifacts import File, Frozen, Output, Warnings
 
 PARQUET = (
@@ -134,6 +134,12 @@ def renamed(names: list[str]) -> list[str]:
     """A warning of the columns whose names `usable` changes; none where it changes none."""
     changed = [f"{name!r} to {made}" for name, made in zip(names, usable(names), strict=True) if name != made]
     return [f"columns renamed: {', '.join(changed)}"] if changed else []
+
+
+def selected(names: list[str]) -> str:
+    """SQL that selects columns under the names that `usable` makes of theirs."""
+    named = zip(names, usable(names), strict=True)
+    return ", ".join(f"{identifier(name)} as {identifier(made)}" for name, made in named)
 
 
 def is_geometry(type_: str) -> bool:

@@ -18,7 +18,7 @@ from flows.tables.exports import (
     zipped,
 )
 from flows.build.stages.plan import write_lock
-from flows.tables.readers import csv_to_parquet
+from flows.tables.csv_reader import csv_to_parquet
 from flows.build.planning.resolve import Releases, Resolver
 from flows.build.catalog import Catalog
 from flows.tables.table import Table, Tables, read_table, small_tables
