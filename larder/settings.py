@@ -1,21 +1,22 @@
 """Every setting, once: `LARDER_*` from the environment, the stack's own file, `.env`, or a default."""
 
 import os
-import re
 import shlex
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
+
+from larder import setting_values as values
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """The folder that holds `setup.sh`."""
@@ -31,51 +32,6 @@ class SettingsError(ValueError):
     def __init__(self, variable: str, message: str) -> None:
         super().__init__(f"{variable}: {message}")
         self.variable = variable
-
-
-def _endpoint(value: str) -> str:
-    value = value.strip().rstrip("/")
-    scheme, _, host = value.partition("://")
-    if scheme not in {"http", "https"} or not host or "/" in host or "@" in host:
-        raise ValueError("valid is http://HOST[:PORT] or https://HOST[:PORT], without user or path")
-    return value
-
-
-def _bucket(value: str) -> str:
-    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", value):
-        raise ValueError("valid are 3 to 63 lower-case letters, digits, dots and dashes")
-    return value
-
-
-def _redis(value: SecretStr) -> SecretStr:
-    if not value.get_secret_value().startswith(("redis://", "rediss://", "unix://")):
-        raise ValueError("valid is redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE], rediss://… or unix://…")
-    return value
-
-
-def _catalog(value: object) -> object:
-    text = str(value).strip()
-    return text.rstrip("/") if "://" in text else str(Path(text).expanduser().absolute())
-
-
-def _object_url_template(value: str) -> str:
-    try:
-        value.format(bucket="b", folder="f", name="n")
-    except (KeyError, IndexError, ValueError) as error:
-        raise ValueError("valid is a URL that may hold {bucket}, {folder} and {name}") from error
-    return value
-
-
-def _home(value: object) -> object:
-    return Path(str(value)).expanduser().absolute()
-
-
-def _timezone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError) as error:
-        raise ValueError("valid is a name of the IANA time zone database, as America/New_York") from error
-    return value
 
 
 class Settings(BaseSettings):
@@ -94,30 +50,48 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    s3_endpoint_url: Annotated[str, AfterValidator(_endpoint)] | None = None
+    s3_endpoint_url: Annotated[str, AfterValidator(values.endpoint)] | None = None
     """Where the S3 store answers."""
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
-    bucket: Annotated[str, AfterValidator(_bucket)] | None = None
-    object_url: Annotated[str, AfterValidator(_object_url_template)] | None = None
+    bucket: Annotated[str, AfterValidator(values.bucket_name)] | None = None
+    object_url: Annotated[str, AfterValidator(values.object_url_template)] | None = None
     """Where a person looks at an object: a URL with `{bucket}`, `{folder}` and `{name}`."""
-    redis_url: Annotated[SecretStr, AfterValidator(_redis)] | None = None
+    redis_url: Annotated[SecretStr, AfterValidator(values.redis_url)] | None = None
     """Where leases are kept; None keeps them in files of this home."""
-    catalog_url: Annotated[str, BeforeValidator(_catalog)] = str(CHECKOUT / "catalog")
+    catalog_url: Annotated[str, BeforeValidator(values.catalog_url)] = str(CHECKOUT / "catalog")
     """Folder, s3:// or https:// under which input datasets lie."""
-    home: Annotated[Path, BeforeValidator(_home)] = CHECKOUT / ".larder"
+    home: Annotated[Path, BeforeValidator(values.folder)] = CHECKOUT / ".larder"
     """Where the local stack, scratch and leases live."""
     parallel: int = Field(8, ge=1, le=256)
     """Inputs that are loaded at once."""
     input_bytes: int = Field(100 * 2**30, ge=1)
     """How large one input may be, unpacked."""
     input_seconds: float = Field(3600, gt=0)
-    """How long one input may take to come."""
+    """How long one input may take to come, and then to be read."""
+    input_memory_bytes: int = Field(4 * 2**30, ge=2**28)
+    """How much memory the reading of one input may take."""
+    stage_seconds: float = Field(86_400, gt=0)
+    """How long one model or command may take; a recipe's `limit_seconds` can only be shorter."""
+    stage_bytes: int = Field(100 * 2**30, ge=2**20)
+    """How much disk one model or command may fill; a recipe's `limit_bytes` can only be less."""
+    stage_processes: int = Field(1000, ge=10)
+    """How many processes and threads one command may have at once."""
+    memory_bytes: int | None = Field(None, ge=2**28)
+    """How much memory all stages that run at once share; None takes three quarters of what there is."""
+    keep_free_bytes: int = Field(2**30, ge=0)
+    """How much of the disk no model and no command may fill."""
+    confine: values.Confine = values.Confine.AVAILABLE
+    """Whether commands run where the kernel cannot confine them."""
+    command_paths: Annotated[tuple[Path, ...], NoDecode, BeforeValidator(values.paths)] = ()
+    """Folders and files that commands may read besides the system's and Python's own."""
+    recipe_secrets: Annotated[tuple[str, ...], NoDecode, BeforeValidator(values.secret_names)] = ()
+    """The variables that `value_from: {env: NAME}` of a recipe may read."""
     lease_seconds: float = Field(15, ge=1, le=3600)
     """How long a lease outlives its holder."""
     store_seconds: float = Field(60, ge=0, le=3600)
     """How long one stage keeps trying a store that does not answer."""
-    timezone: Annotated[str, AfterValidator(_timezone)] = "America/New_York"
+    timezone: Annotated[str, AfterValidator(values.timezone_name)] = "America/New_York"
     """The time zone in which a run has its day."""
 
     @property

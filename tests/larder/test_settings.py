@@ -77,6 +77,14 @@ def test_settings_are_read_anew(home: Path, monkeypatch: pytest.MonkeyPatch) -> 
         ("LARDER_S3_ENDPOINT_URL", "http://me:secret@store", "http://HOST"),
         ("LARDER_REDIS_URL", "secret@redis", "redis://"),
         ("LARDER_BUCKET", "Not_A_Bucket", "lower-case"),
+        ("LARDER_CONFINE", "perhaps", "'available' or 'required'"),
+        (
+            "LARDER_RECIPE_SECRETS",
+            "WAREHOUSE,LARDER_S3_SECRET_ACCESS_KEY",
+            "neither with LARDER_ nor PREFECT_",
+        ),
+        ("LARDER_RECIPE_SECRETS", "prefect_api_auth_string", "neither with LARDER_ nor PREFECT_"),
+        ("LARDER_RECIPE_SECRETS", "WAREHOUSE PASSWORD", "commas between them"),
     ],
 )
 def test_a_bad_value_names_its_variable_and_what_is_valid(
@@ -89,6 +97,14 @@ def test_a_bad_value_names_its_variable_and_what_is_valid(
     assert str(caught.value).startswith(variable)
     assert valid in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_lists_stand_in_one_variable(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (settings().recipe_secrets, settings().command_paths) == ((), ())
+    monkeypatch.setenv("LARDER_RECIPE_SECRETS", "WAREHOUSE_PASSWORD, API_TOKEN,")
+    monkeypatch.setenv("LARDER_COMMAND_PATHS", "/opt/tools:/srv/fonts")
+    assert settings().recipe_secrets == ("WAREHOUSE_PASSWORD", "API_TOKEN")
+    assert settings().command_paths == (Path("/opt/tools"), Path("/srv/fonts"))
 
 
 def test_secrets_are_in_no_repr(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
