@@ -11,7 +11,7 @@ import duckdb
 from flows.tables.complaints import DIALECT, is_page
 from flows.tables.encodings import PIECE_CHARACTERS, in_utf8
 from flows.tables.quoting import literal
-from flows.tables.table import PARQUET, renamed, usable
+from flows.tables.table import NO_PATH_COLUMNS, PARQUET, renamed, usable
 
 DELIMITERS = ",\t;|"
 LINE_BYTES = 2**25
@@ -39,8 +39,9 @@ def csv_to_parquet(
         given = next(csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True), [])
     columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in usable(given))
     size = f"max_line_size = {LINE_BYTES}, buffer_size = {LINE_BYTES}"
+    given_dialect = f"{NO_PATH_COLUMNS}, auto_detect = false, header = true"
     dialect = f"{size}, delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)}"
-    query = f"from read_csv($source, auto_detect = false, header = true, {dialect}, columns = {{{columns}}})"
+    query = f"from read_csv($source, {given_dialect}, {dialect}, columns = {{{columns}}})"
     connection.execute(f"copy ({query}) to $target ({PARQUET})", {"source": str(text), "target": str(target)})
     return renamed(given)
 

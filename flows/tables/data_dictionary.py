@@ -10,7 +10,7 @@ import duckdb
 
 from flows.tables.exports import PackagedFile, place_of, write_text
 from flows.tables.quoting import identifier
-from flows.tables.table import Table, database
+from flows.tables.table import Table, database, rows_of
 
 TITLES = ("table", "column", "type", "rows", "nulls", "distinct", "min", "max", "example")
 LONGEST = 80
@@ -45,15 +45,13 @@ def _described(name: str, table: Table, scratch: Path) -> list[tuple[str, ...]]:
 
 def _summary(connection: duckdb.DuckDBPyConnection, table: Table, column: str) -> tuple[str, ...]:
     """Rows, nulls, distinct values, least, greatest and first value of one column."""
-    file, quoted = str(table.file), identifier(column)
-    grouped = f"select {quoted} as value, count(*) as times from read_parquet(?) where {quoted} is not null group by 1"  # noqa: S608, E501
+    rows, quoted = rows_of(table.file), identifier(column)
+    grouped = f"select {quoted} as value, count(*) as times from {rows} where {quoted} is not null group by 1"  # noqa: S608
     least = connection.execute(
         f"select coalesce(sum(times), 0)::bigint, count(*), min(value)::varchar, max(value)::varchar from ({grouped})",  # noqa: S608, E501
-        [file],
     ).fetchall()[0]
     first = connection.execute(
-        f"select {quoted}::varchar from read_parquet(?) where {quoted} is not null limit 1",  # noqa: S608
-        [file],
+        f"select {quoted}::varchar from {rows} where {quoted} is not null limit 1",  # noqa: S608
     ).fetchall()
     filled, distinct, low, high = least
     example = first[0][0] if first else None

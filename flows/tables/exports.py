@@ -12,7 +12,7 @@ from flows.tables.folders import stored_zip
 from flows.tables.maps import DRIVERS, write_features
 from flows.tables.quoting import identifier, literal
 from flows.tables.sheets import CELLS, write_workbook
-from flows.tables.table import Table, database, is_geometry
+from flows.tables.table import Table, database, is_geometry, rows_of
 from larder.artifacts import File, Frozen, Output, Warnings
 
 FILES_AT_ONCE = 4
@@ -75,8 +75,8 @@ def write_export(name: str, export: Export, table: Table, scratch: Path) -> Pack
         else:
             options = _csv_options(export.custom) if kind is ExportFormat.CSV else "format json, array true"
             connection.execute(
-                f"copy (select {_columns_of(table, kind)} from read_parquet($table)) to $file ({options})",  # noqa: S608
-                {"table": str(table.file), "file": str(path)},
+                f"copy (select {_columns_of(table, kind)} from {rows_of(table.file)}) to $file ({options})",  # noqa: S608
+                {"file": str(path)},
             )
     return PackagedFile(name=name, format=kind, file=path, rows=rows, warnings=tuple(warnings) or None)
 

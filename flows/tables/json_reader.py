@@ -11,7 +11,7 @@ import ijson
 
 from flows.tables.encodings import in_utf8
 from flows.tables.quoting import identifier, literal
-from flows.tables.table import PARQUET, renamed, selected, usable
+from flows.tables.table import NO_PATH_COLUMNS, PARQUET, renamed, selected, usable
 
 SCALARS = frozenset({"BIGINT", "DOUBLE", "BOOLEAN"})
 """What JSON itself tells apart from text; dates and ids it does not."""
@@ -53,7 +53,7 @@ def json_to_parquet(
 
 def _json(source: Path, kinds: Mapping[str, str] | None = None) -> str:
     columns = ", ".join(f"{literal(name)}: '{kind}'" for name, kind in (kinds or {}).items())
-    options = f"records = true, sample_size = -1, maximum_object_size = {RECORD_BYTES}"
+    options = f"{NO_PATH_COLUMNS}, records = true, sample_size = -1, maximum_object_size = {RECORD_BYTES}"
     found = (
         f"columns = {{{columns}}}"
         if kinds
@@ -84,7 +84,9 @@ def _json_kinds(connection: duckdb.DuckDBPyConnection, source: Path) -> dict[str
 
 def _require_fields(connection: duckdb.DuckDBPyConnection, source: Path, kinds: Mapping[str, str]) -> None:
     """Return if DuckDB calls each field as the file does: it makes up names for those that differ by case."""
-    objects = f"read_json_objects({literal(str(source))}, maximum_object_size = {RECORD_BYTES})"
+    objects = (
+        f"read_json_objects({literal(str(source))}, maximum_object_size = {RECORD_BYTES}, {NO_PATH_COLUMNS})"
+    )
     fields = connection.execute(f"select distinct unnest(json_keys(json)) from {objects}").fetchall()  # noqa: S608
     usable(sorted(name for (name,) in fields))
     if made_up := sorted(kinds.keys() - {name for (name,) in fields}):

@@ -15,7 +15,7 @@ from flows.tables.file_types import ExportFormat
 from flows.tables.folders import stored_zip
 from flows.tables.quoting import identifier, literal
 from flows.tables.shapefile import FAMILY, cut_names, one_type, require_short
-from flows.tables.table import crs_of, is_geometry
+from flows.tables.table import crs_of, is_geometry, rows_of
 
 FIXED_DAY = "1980-01-01"
 """In place of the day of writing, which some formats note."""
@@ -46,7 +46,7 @@ def write_features(  # noqa: PLR0913, PLR0917
     from pyogrio.raw import write_arrow
 
     set_gdal_config_options({"OGR_CURRENT_DATE": f"{FIXED_DAY}T00:00:00.000Z"})
-    rows = connection.sql(f"from read_parquet({literal(str(table))})")
+    rows = connection.sql(f"from {rows_of(table)}")
     shapes, type_ = _shapes(rows, kind, name, custom.get("geom_column"))
     column = identifier(shapes)
     rows = rows.project(", ".join(_as_gdal_takes_them(rows, shapes)))

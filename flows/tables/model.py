@@ -11,7 +11,7 @@ from flows.tables.progress import Say, progress
 from flows.tables.quoting import identifier, literal
 from flows.tables.sql import one_statement
 from flows.tables.sql_model import Model, ModelTest, Severity
-from flows.tables.table import PARQUET, Table, confined, database, done, read_table
+from flows.tables.table import PARQUET, Table, confined, database, done, read_table, rows_of
 
 ROWS_SHOWN = 5
 LONGEST_ROW = 300
@@ -33,7 +33,7 @@ def model(
     target = scratch / f"{name}.parquet"
     with database(scratch) as connection:
         for known, table in tables.items():
-            view = f"create view {identifier(known)} as from read_parquet({literal(str(table.file))})"
+            view = f"create view {identifier(known)} as from {rows_of(table.file)}"
             connection.execute(view)
         confined(connection, [target, *(Path(str(table.file)) for table in tables.values())])
         try:
@@ -66,7 +66,7 @@ def _query(connection: duckdb.DuckDBPyConnection, sql: str) -> str:
 def _tested(
     connection: duckdb.DuckDBPyConnection, name: str, definition: Model, target: Path
 ) -> Iterator[str]:
-    connection.execute(f"create view {OWN} as from read_parquet({literal(str(target))})")
+    connection.execute(f"create view {OWN} as from {rows_of(target)}")
     columns = [row[0] for row in connection.execute(f"describe {OWN}").fetchall()]
     failed = []
     for test in definition.tests:

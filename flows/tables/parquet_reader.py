@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from flows.tables.table import PARQUET, renamed, selected
+from flows.tables.table import PARQUET, renamed, rows_of, selected
 
 
 def parquet_to_parquet(
@@ -22,10 +22,10 @@ def parquet_to_parquet(
         ValueError: if a column has no name.
         duckdb.Error: if it is no Parquet.
     """
-    given = [row[0] for row in connection.execute("describe from read_parquet($1)", [str(source)]).fetchall()]
+    given = [row[0] for row in connection.execute(f"describe from {rows_of(source)}").fetchall()]
     if warnings := renamed(given):
-        query = f"select {selected(given)} from read_parquet($source)"  # noqa: S608
-        written = {"source": str(source), "target": str(target)}
+        query = f"select {selected(given)} from {rows_of(source)}"  # noqa: S608
+        written = {"target": str(target)}
         connection.execute(f"copy ({query}) to $target ({PARQUET})", written)
     elif source.parent == target.parent:
         source.rename(target)

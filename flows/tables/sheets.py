@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 
 from flows.tables.folders import stored_zip
-from flows.tables.table import Table
+from flows.tables.table import Table, rows_of
 
 SHEET_ROWS, SHEET_COLUMNS, CELL_CHARACTERS = 2**20, 2**14, 2**15 - 1
 CELLS = re.compile(r"(U?(TINY|SMALL|BIG)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*|BOOLEAN|VARCHAR)$")
@@ -47,7 +47,7 @@ def write_workbook(
     sheet = book.add_worksheet(name[:31])
     for number, column in enumerate(table.columns):
         sheet.write_string(0, number, column.name)
-    rows = connection.execute(f"select {columns} from read_parquet(?)", [str(table.file)])  # noqa: S608
+    rows = connection.execute(f"select {columns} from {rows_of(table.file)}")  # noqa: S608
     at = 0
     while batch := rows.fetchmany(ROWS_AT_ONCE):
         for row in batch:

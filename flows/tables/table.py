@@ -13,12 +13,14 @@ from uuid import uuid4
 import duckdb
 
 from flows.tables.quoting import identifier, literal
-from larder.artifacts import File, Frozen, Output, Warnings
+from larder.artifacts import Artifact, File, Frozen, Output, Warnings
 
 PARQUET = (
     "format parquet, compression zstd, compression_level 1, row_group_size 122880, geoparquet_version 'BOTH'"
 )
 """How every Parquet file is written. Of its own accord DuckDB forgets that a column without shapes is one."""
+NO_PATH_COLUMNS = "hive_partitioning = false"
+"""Said wherever DuckDB reads a file: what stands in its path is no part of its rows."""
 _opening = threading.Lock()
 
 
@@ -100,14 +102,22 @@ def _small() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:", config={"threads": 1, "memory_limit": "1GB"})
 
 
+def rows_of(file: Path | Artifact) -> str:
+    """The rows of a Parquet file as they stand in SQL.
+
+    DuckDB would take a part `key=value` of the file's path for a column, even over one of that name.
+    """
+    return f"read_parquet({literal(str(file))}, {NO_PATH_COLUMNS})"
+
+
 def read_table(connection: duckdb.DuckDBPyConnection, file: Path) -> Table:
     """What a Parquet file says of its rows and columns.
 
     Raises:
         duckdb.Error: if it is no Parquet file.
     """
-    columns = connection.execute("describe select * from read_parquet(?)", [str(file)]).fetchall()
-    counted = connection.execute("select count(*) from read_parquet(?)", [str(file)]).fetchall()
+    columns = connection.execute(f"describe from {rows_of(file)}").fetchall()
+    counted = connection.execute(f"select count(*) from {rows_of(file)}").fetchall()  # noqa: S608
     return Table(
         file=file,
         rows=counted[0][0],

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from flows.tables.formats import EXPORT_OPTIONS, OPTIONS, WRITABLE, Option
-from flows.tables.lineage import check_models
 from flows.build.catalog import READABLE
+from flows.build.recipe.rules import input_names
 from flows.build.recipe.schema import CATALOG, VERSION_PREV, CommandType, Recipe
 from flows.tables.export import Export
+from flows.tables.formats import EXPORT_OPTIONS, OPTIONS, WRITABLE, Option
+from flows.tables.lineage import check_models
 from larder.refusal import Problem, RefusedError
-from flows.build.recipe.rules import input_names
 
 PYTHON_RUN = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?")
 READ_OPTIONS = {name: option for options in OPTIONS.values() for name, option in options.items()}

@@ -9,10 +9,22 @@ from typing import Protocol
 
 from flows.build.catalog import Catalog
 from flows.build.planning.versions import NotBumpableError, bump, newest, newest_before
-from flows.build.recipe.schema import CATALOG, LATEST, VERSION_PREV, BumpLatestRelease, Dataset, Inputs, MissingVersions, PinToSourceDataset, Recipe, Strategy, finds_previous
+from flows.build.recipe.rules import input_names
+from flows.build.recipe.schema import (
+    CATALOG,
+    LATEST,
+    VERSION_PREV,
+    BumpLatestRelease,
+    Dataset,
+    Inputs,
+    MissingVersions,
+    PinToSourceDataset,
+    Recipe,
+    Strategy,
+    finds_previous,
+)
 from flows.tables.file_types import FileType
 from larder.refusal import Problem, RefusedError
-from flows.build.recipe.rules import input_names
 
 
 class Releases(Protocol):

@@ -12,12 +12,12 @@ from typing import Any
 
 import duckdb
 
-from larder.artifacts import File, Output
+from flows.build.recipe.lock import Lock
+from flows.build.recipe.schema import VERSION_PREV, Command, CommandType, ConnectorArg
 from flows.build.stages import supervise
 from flows.tables.folders import below, pack, unpack
 from flows.tables.table import Table, database, read_table
-from flows.build.recipe.schema import VERSION_PREV, Command, CommandType, ConnectorArg
-from flows.build.recipe.lock import Lock
+from larder.artifacts import File, Output
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """What a command gets of our own environment: nothing that could be secret."""

@@ -6,12 +6,12 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
+from flows.build.catalog import EXTENSIONS, READABLE, Catalog, InputError
+from flows.build.recipe.lock import LockedDataset
 from flows.tables.complaints import complaint
 from flows.tables.progress import Say, progress
 from flows.tables.readers import READERS
-from flows.build.catalog import EXTENSIONS, READABLE, Catalog, InputError
 from flows.tables.table import Table, database, done, read_table
-from flows.build.recipe.lock import LockedDataset
 
 
 def load(dataset: LockedDataset, *, catalog: Catalog, say: Say = print, scratch: Path) -> Table:

@@ -8,15 +8,15 @@ from typing import Any
 
 import yaml
 
+from flows.build.catalog import READABLE, Catalog
 from flows.build.planning.checks import check_real
 from flows.build.planning.resolve import Releases, Resolver
-from flows.build.catalog import READABLE, Catalog
+from flows.build.recipe.lock import Lock, LockedDataset, LockedInput
+from flows.build.recipe.rules import input_names
 from flows.build.recipe.schema import CATALOG, Dataset, Recipe, Seconds
 from flows.tables.export import Exports
 from flows.tables.file_types import FileType
-from flows.build.recipe.lock import Lock, LockedDataset, LockedInput
 from larder.refusal import Problem, RefusedError
-from flows.build.recipe.rules import input_names
 
 
 def plan(  # noqa: PLR0913

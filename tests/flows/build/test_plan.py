@@ -8,8 +8,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.shared import RECIPES as SHARED_RECIPES
-from larder.settings import CHECKOUT
 from flows.build.catalog import Catalog, CatalogUnreachable
 from flows.build.planning.checks import check_real
 from flows.build.recipe.file import parse_recipe, read_recipe
@@ -18,6 +16,8 @@ from flows.build.stages import plan as planning
 from flows.build.stages import simulate
 from flows.build.stages.plan import lock_text
 from larder.refusal import RefusedError
+from larder.settings import CHECKOUT
+from tests.shared import RECIPES as SHARED_RECIPES
 
 DAY = date(2024, 5, 17)
 REAL_RECIPES = sorted(SHARED_RECIPES.rglob("*.yml"))

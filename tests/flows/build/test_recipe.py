@@ -4,8 +4,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.shared import RECIPES as SHARED_RECIPES
-from larder.settings import CHECKOUT
 from flows.build.recipe.file import parse_recipe, read_recipe
 from flows.build.recipe.rules import input_names
 from flows.build.recipe.schema import (
@@ -17,6 +15,8 @@ from flows.build.recipe.schema import (
     simulated,
 )
 from larder.refusal import RefusedError
+from larder.settings import CHECKOUT
+from tests.shared import RECIPES as SHARED_RECIPES
 
 REAL_RECIPES = sorted(SHARED_RECIPES.rglob("*.yml"))
 

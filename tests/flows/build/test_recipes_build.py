@@ -2,14 +2,13 @@
 
 import csv
 import io
-from pathlib import Path
 
 import duckdb
 import pytest
 
 from larder.settings import CHECKOUT
-from tests.shared import RECIPES as SHARED_RECIPES
 from tests.recipes import REAL, Product
+from tests.shared import RECIPES as SHARED_RECIPES
 from tests.wholeness import assert_whole
 
 pytestmark = pytest.mark.usefixtures("quick")

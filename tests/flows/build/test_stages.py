@@ -13,7 +13,6 @@ import pyogrio
 import pytest
 import xlsxwriter
 
-from tests.shared import RECIPES as SHARED_RECIPES
 from flows.build.catalog import Catalog, InputError
 from flows.build.recipe.file import read_recipe
 from flows.build.recipe.lock import LockedDataset
@@ -23,6 +22,7 @@ from flows.build.stages.build import build
 from flows.build.stages.load import load
 from flows.build.stages.package import package
 from flows.tables.export import Export, Exports
+from tests.shared import RECIPES as SHARED_RECIPES
 
 REAL_RECIPES = sorted(SHARED_RECIPES.rglob("*.yml"))
 EVERYTHING = {
