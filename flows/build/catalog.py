@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
-from flows.build.planning.versions import order
+from flows.build.planning.versions import is_alias, order
 from flows.tables.file_types import FileType
 from larder.names import is_plain_name
 
@@ -143,13 +143,20 @@ class Catalog:
     def versions(self, dataset: str) -> list[str]:
         """The versions of a dataset, oldest first; none where it is not there or cannot be listed.
 
+        Names that only point at a version, as `latest` does, are left out.
+
         Raises:
             CatalogUnreachable: where it did not answer.
         """
-        found = self._folders(f"{self._root}/{dataset}")
-        if not found:
-            self.datasets()
-        return sorted(found, key=order)
+        return sorted((name for name in self._names_of_versions(dataset) if not is_alias(name)), key=order)
+
+    def aliases(self, dataset: str) -> list[str]:
+        """What stands among the versions of a dataset and only points at one of them.
+
+        Raises:
+            CatalogUnreachable: where it did not answer.
+        """
+        return [name for name in self._names_of_versions(dataset) if is_alias(name)]
 
     def file_types(self, dataset: str, version: str) -> list[FileType]:
         """The file types of one version; none where it is not there or cannot be listed.
@@ -287,9 +294,16 @@ class Catalog:
     def _root(self) -> str:
         return self._opened[1]
 
+    def _names_of_versions(self, dataset: str) -> list[str]:
+        found = self._folders(f"{self._root}/{dataset}")
+        if not found:
+            self.datasets()
+        return found
+
     def _folders(self, folder: str, *, must_exist: bool = False) -> list[str]:
         listed = self._names(folder, must_exist=must_exist)
-        return [name for name, kind in listed if kind == "directory" or self._on_the_web]
+        folders = [name for name, kind in listed if kind == "directory"]
+        return folders if folders or not self._on_the_web else [name for name, _ in listed]
 
     def _names(self, folder: str, *, must_exist: bool = False) -> list[tuple[str, str]]:
         try:

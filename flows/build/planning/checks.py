@@ -7,8 +7,9 @@ from difflib import get_close_matches
 from typing import Any
 
 from flows.build.catalog import READABLE
+from flows.build.planning.versions import is_alias
 from flows.build.recipe.rules import input_names
-from flows.build.recipe.schema import CATALOG, VERSION_PREV, CommandType, Recipe
+from flows.build.recipe.schema import CATALOG, LATEST, VERSION_PREV, CommandType, Recipe
 from flows.tables.export import Export
 from flows.tables.formats import EXPORT_OPTIONS, OPTIONS, WRITABLE, Option
 from flows.tables.lineage import check_models
@@ -36,6 +37,9 @@ def _inputs(recipe: Recipe) -> Iterator[Problem]:
         place = f"inputs.datasets[{at}]"
         if dataset.source not in (None, CATALOG):
             yield Problem(f"{place}.source", f"{dataset.source}", f"{CATALOG} {_SIMULATE}")
+        if dataset.version not in (None, LATEST) and is_alias(str(dataset.version)):
+            found = f"{dataset.version}, which names one version today and another one tomorrow"
+            yield Problem(f"{place}.version", found, f"{LATEST}, or one version")
         if dataset.preprocessor:
             yield Problem(f"{place}.preprocessor", dataset.preprocessor.function, f"none {_SIMULATE}")
         if dataset.file_type not in (None, *READABLE):

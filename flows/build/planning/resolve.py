@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Protocol
 
 from flows.build.catalog import Catalog
-from flows.build.planning.versions import NotBumpableError, bump, newest, newest_before
+from flows.build.planning.versions import NotBumpableError, bump, newest, newest_before, rivals
 from flows.build.recipe.rules import input_names
 from flows.build.recipe.schema import (
     CATALOG,
@@ -25,6 +25,8 @@ from flows.build.recipe.schema import (
 )
 from flows.tables.file_types import FileType
 from larder.refusal import Problem, RefusedError
+
+MOST_RIVALS = 3
 
 
 class Releases(Protocol):
@@ -51,6 +53,8 @@ class Resolver:
     """The version to take where nothing gives one; may refuse by raising."""
     file_type: Callable[[Dataset, str], FileType]
     """The file type of an input whose version is known, with its place; may refuse by raising."""
+    warn: Callable[[str], object]
+    """Is told where it is not clear which version is the newest."""
 
     def locked(self) -> Recipe:
         """The recipe with the product's version, and every input's version and file type, in it.
@@ -168,10 +172,16 @@ class Resolver:
     def _latest(self, dataset: Dataset, place: str) -> str:
         if dataset.source not in (None, CATALOG):
             return self.unresolved(Problem(place, f"no version of {dataset.source}", "a version"))
-        last = newest(self.catalog.versions(dataset.id))
+        versions = self.catalog.versions(dataset.id)
+        last = newest(versions)
         if last is None:
             found = f"{dataset.id}, of which the catalog has no versions"
+            if aliases := self.catalog.aliases(dataset.id):
+                found += f" but {', '.join(aliases)}, which names another one tomorrow"
             return self.unresolved(Problem(place, found, self.catalog.like(dataset.id)))
+        if others := rivals(last, versions):
+            also = ", ".join(others[:MOST_RIVALS]) + (", …" if len(others) > MOST_RIVALS else "")
+            self.warn(f"{dataset.id}: {last} was taken for the newest; {also} may be as new: name a version")
         return last
 
     @cached_property

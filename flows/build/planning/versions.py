@@ -8,20 +8,31 @@ from typing import NamedTuple
 from flows.build.recipe.schema import VersionType
 
 _RELEASES = ("prelim", "exec", "adopt")
+_FULL_YEAR = r"(?P<year>(?:19|20|21)\d{2})"
+_YEAR = r"(?P<year>(?:19|20|21)\d{2}|\d{2})"
+_MONTH = r"(?P<month>0[1-9]|1[0-2])"
+_DAY = rf"{_FULL_YEAR}(?P<mark>[-_]?){_MONTH}(?P=mark)(?P<day>\d{{2}})"
+_PATCH = r"(?:\.(?P<patch>\d+))?"
 _GRAMMARS = {
-    "quarter": re.compile(r"(?P<year>\d{2})Q(?P<quarter>[1-4])(?:\.(?P<patch>\d+))?", re.ASCII),
-    "budget": re.compile(r"(?P<year>\d{2})(?P<release>prelim|exec|adopt)(?:\.(?P<patch>\d+))?", re.ASCII),
-    "numbered": re.compile(
-        r"(?P<year>\d{2})v(?P<major>\d+)(?:\.(?P<minor>\d+)(?:\.(?P<patch>\d+))?)?", re.ASCII
-    ),
-    "month": re.compile(r"(?P<year>\d{4})-(?P<month>0[1-9]|1[0-2])(?:\.(?P<patch>\d+))?", re.ASCII),
-    "day": re.compile(
-        r"(?P<year>\d{4})(?P<dash>-?)(?P<month>\d{2})(?P=dash)(?P<day>\d{2})(?:\.(?P<patch>\d+))?", re.ASCII
-    ),
-    "fiscal": re.compile(r"FY(?P<year>\d{4}|\d{2})(?:\.(?P<patch>\d+))?", re.ASCII),
+    "year": re.compile(rf"{_FULL_YEAR}{_PATCH}", re.ASCII),
+    "fiscal": re.compile(rf"FY{_YEAR}{_PATCH}", re.ASCII),
+    "budget": re.compile(rf"{_YEAR}(?P<release>prelim|exec|adopt){_PATCH}", re.ASCII),
+    "lettered": re.compile(rf"{_YEAR}(?P<letter>[A-Za-z]){_PATCH}", re.ASCII),
+    "numbered": re.compile(rf"{_YEAR}v(?P<major>\d+)(?:\.(?P<minor>\d+)(?:\.(?P<patch>\d+))?)?", re.ASCII),
+    "quarter": re.compile(rf"{_YEAR}(?P<mark>[-_]?[Qq])(?P<quarter>[1-4]){_PATCH}", re.ASCII),
+    "month": re.compile(rf"{_FULL_YEAR}(?P<mark>[-_]?){_MONTH}{_PATCH}", re.ASCII),
+    "day": re.compile(rf"{_DAY}{_PATCH}", re.ASCII),
+    "dated": re.compile(rf"(?:.*\D)?{_DAY}(?:\D.*)?", re.ASCII),
 }
-_ORDER = ("quarter", "budget", "numbered", "calendar", "fiscal")
-"""Grammars within one year. This is the natural order of their texts, and unlike that it is transitive."""
+_LONGEST_FIRST = tuple(_GRAMMARS)
+"""Of versions that begin on one day, the one that stands for the longest time comes first."""
+_POINTS = re.compile(r"(?:.*[^a-z])?(?:latest|newest|current|recent)(?:[^a-z].*)?")
+_POINTERS = frozenset(
+    {
+        *("now", "today", "last", "prev", "previous", "next", "head", "tip", "trunk", "main", "master"),
+        *("default", "live", "stable", "edge", "rolling", "nightly"),
+    }
+)
 
 
 class NotBumpableError(ValueError):
@@ -35,33 +46,81 @@ class Parsed(NamedTuple):
     year: int
     parts: tuple[int, ...]
     patch: int
-    dash: str = "-"
+    mark: str = ""
+    """What stands between its parts."""
+    year_digits: int = 4
 
     def __str__(self) -> str:
         patch = f".{self.patch}" if self.patch else ""
-        year = f"{self.year % 100:02d}"
+        year = f"{self.year:04d}" if self.year_digits == 4 else f"{self.year % 100:02d}"
         match self.grammar:
             case "quarter":
-                return f"{year}Q{self.parts[0]}{patch}"
+                return f"{year}{self.mark}{self.parts[0]}{patch}"
             case "budget":
                 return f"{year}{_RELEASES[self.parts[0]]}{patch}"
             case "numbered":
                 major, minor = self.parts
                 return f"{year}v{major}" + (f".{minor}" if minor or patch else "") + patch
             case "month":
-                return f"{self.year:04d}-{self.parts[0]:02d}{patch}"
+                return f"{year}{self.mark}{self.parts[0]:02d}{patch}"
             case "day":
                 month, day = self.parts
-                return f"{self.year:04d}{self.dash}{month:02d}{self.dash}{day:02d}{patch}"
+                return f"{year}{self.mark}{month:02d}{self.mark}{day:02d}{patch}"
+            case "year":
+                return f"{year}{patch}"
             case _:
-                return f"FY{self.year if self.dash else year}{patch}"
+                return f"FY{year}{patch}"
+
+    @property
+    def first_day(self) -> date:
+        """The first day that it may mean, where two grammars are compared."""
+        match self.grammar:
+            case "fiscal":
+                return date(self.year - 1, 7, 1)
+            case "budget":
+                return date(self.year - 1, 1, 1)
+            case _:
+                return self.begins
+
+    @property
+    def begins(self) -> date:
+        """The day by which it is ordered among those of other grammars."""
+        match self.grammar:
+            case "quarter":
+                return date(self.year, 3 * self.parts[0] - 2, 1)
+            case "month":
+                return date(self.year, self.parts[0], 1)
+            case "day" | "dated":
+                return date(self.year, *self.parts)
+            case _:
+                return date(self.year, 1, 1)
+
+    @property
+    def last_day(self) -> date:
+        """The last day that it may mean, where two grammars are compared."""
+        match self.grammar:
+            case "quarter":
+                return _next(self, 1).begins - timedelta(days=1)
+            case "month":
+                return _next(self, 1).begins - timedelta(days=1)
+            case "day" | "dated":
+                return self.begins
+            case _:
+                return date(self.year, 12, 31)
+
+
+def is_alias(name: str) -> bool:
+    """Whether a name is no version but points at a changing one: `latest`, `current`, `2024-latest`."""
+    lowered = name.lower()
+    return lowered in _POINTERS or _POINTS.fullmatch(lowered) is not None
 
 
 def parse(version: str) -> Parsed | None:
     """The meaning of a version, or None where it is of no grammar.
 
-    Grammars: `24Q4`, `26prelim` / `26exec` / `26adopt`, `25v1.2.3`, `2024-05`, `2024-05-01` or `20240501`,
-    `FY2024`; each may have a `.patch`.
+    Grammars: `2024`, `FY2024`, `26prelim` / `26exec` / `26adopt`, `24a`, `25v1.2.3`, `24Q4` or `2024-Q4`,
+    `2024-05` or `202405`, `2024-05-01` or `20240501`; each may have a `.patch`. And whatever else has one
+    whole date in it: `export_20240501`.
     """
     for grammar, pattern in _GRAMMARS.items():
         if found := pattern.fullmatch(version):
@@ -72,22 +131,28 @@ def parse(version: str) -> Parsed | None:
 def _parsed(grammar: str, text: dict[str, str | None]) -> Parsed | None:
     written = text["year"] or ""
     year = int(written) + (2000 if len(written) == 2 else 0)
-    patch = int(text["patch"] or 0)
+    parts = _parts(grammar, {name: value or "0" for name, value in text.items()})
+    if not _is_date(year, *(parts if grammar in ("day", "dated") else (1, 1))):
+        return None
+    return Parsed(grammar, year, parts, int(text.get("patch") or 0), text.get("mark") or "", len(written))
+
+
+def _parts(grammar: str, text: dict[str, str]) -> tuple[int, ...]:
     match grammar:
         case "quarter":
-            return Parsed(grammar, year, (int(text["quarter"] or 0),), patch)
+            return (int(text["quarter"]),)
         case "budget":
-            return Parsed(grammar, year, (_RELEASES.index(text["release"] or ""),), patch)
+            return (_RELEASES.index(text["release"]),)
+        case "lettered":
+            return (ord(text["letter"].lower()),)
         case "numbered":
-            return Parsed(grammar, year, (int(text["major"] or 0), int(text["minor"] or 0)), patch)
+            return int(text["major"]), int(text["minor"])
         case "month":
-            return Parsed(grammar, year, (int(text["month"] or 0),), patch)
-        case "day":
-            month, day = int(text["month"] or 0), int(text["day"] or 0)
-            real = _is_date(year, month, day)
-            return Parsed(grammar, year, (month, day), patch, text["dash"] or "") if real else None
+            return (int(text["month"]),)
+        case "day" | "dated":
+            return int(text["month"]), int(text["day"])
         case _:
-            return Parsed(grammar, year, (), patch, "-" if len(written) == 4 else "")
+            return ()
 
 
 def _is_date(year: int, month: int, day: int) -> bool:
@@ -99,28 +164,20 @@ def _is_date(year: int, month: int, day: int) -> bool:
 
 
 Natural = tuple[tuple[int, int, str], ...]
-SortKey = tuple[bool, int, int, tuple[int, ...], int, Natural, str]
+SortKey = tuple[date, int, tuple[int, ...], int, Natural, str]
 
 
 def order(version: str) -> SortKey:
     """The sort key of a version. No two different versions have the same one.
 
-    What is of no grammar comes first, by natural order. What is, by year, then grammar, then meaning; months
-    and days are one grammar.
+    What is of no grammar comes first, by natural order. What is, by the day on which it begins, then by
+    grammar and meaning.
     """
     parsed = parse(version)
     if parsed is None:
-        return (False, 0, 0, (), 0, _natural(version), version)
-    grammar = "calendar" if parsed.grammar in ("month", "day") else parsed.grammar
-    return (
-        True,
-        parsed.year,
-        _ORDER.index(grammar),
-        parsed.parts,
-        parsed.patch,
-        _natural(version),
-        version,
-    )
+        return (date.min, 0, (), 0, _natural(version), version)
+    rank = _LONGEST_FIRST.index(parsed.grammar)
+    return (parsed.begins, rank, parsed.parts, parsed.patch, _natural(version), version)
 
 
 def _natural(text: str) -> Natural:
@@ -129,8 +186,8 @@ def _natural(text: str) -> Natural:
 
 
 def newest(versions: Iterable[str]) -> str | None:
-    """The last one in the order, or None where there is none."""
-    return max(versions, key=order, default=None)
+    """The last one in the order that is no alias, or None where there is none."""
+    return max((version for version in versions if not is_alias(version)), key=order, default=None)
 
 
 def newest_before(versions: Iterable[str], version: str) -> str | None:
@@ -138,17 +195,38 @@ def newest_before(versions: Iterable[str], version: str) -> str | None:
     return newest(other for other in versions if order(other) < order(version))
 
 
+def rivals(taken: str, versions: Iterable[str]) -> list[str]:
+    """Those versions that may be as new as the one that was taken for the newest, latest first."""
+    others = (other for other in versions if other != taken and not is_alias(other))
+    return sorted((other for other in others if not _is_before(other, taken)), key=order, reverse=True)
+
+
+def _is_before(one: str, other: str) -> bool:
+    """Whether a version is clearly older: by one grammar, one way of writing, or dates that do not meet."""
+    first, second = parse(one), parse(other)
+    if first is None or second is None:
+        alike = first is second and _shape(one) == _shape(other)
+        return alike and _natural(one) < _natural(other)
+    if first.grammar == second.grammar:
+        return order(one)[:4] < order(other)[:4]
+    return first.last_day < second.first_day
+
+
+def _shape(version: str) -> str:
+    return re.sub(r"[0-9]+(\.[0-9]+)*", "0", version)
+
+
 def bump(version: str, version_type: VersionType | None = None, steps: int = 1) -> str:
     """The next version of the same grammar, `steps` further.
 
-    Dates, months, quarters, years and budgets go to the next one; `25v1` by `version_type`, by default its
+    Days, months, quarters, years and budgets go to the next one; `25v1` by `version_type`, by default its
     major number. With `patch` any grammar gets another patch number.
 
     Raises:
         NotBumpableError: where the version is of no grammar, or has no such next one.
     """
     parsed = parse(version)
-    if parsed is None:
+    if parsed is None or parsed.grammar in ("lettered", "dated"):
         raise NotBumpableError(f"{version} is of no grammar that has a next version")
     bumped = _bumped(parsed, version_type, steps)
     if len(f"{bumped}") > 100 or order(str(bumped)) <= order(version):

@@ -1,6 +1,6 @@
 """The lock: a recipe with every version resolved."""
 
-from larder.artifacts import File, Frozen, Output
+from larder.artifacts import File, Frozen, Output, Warnings
 from larder.names import Custom, Environment, Name, Title
 from flows.tables.export import Exports
 from flows.tables.file_types import FileType
@@ -44,6 +44,13 @@ class Lock(Output):
     seconds: Seconds
     recipe_lock: File
     source_data_versions: File
+    warnings: Warnings = None
+    """Where it was not clear which version of an input is the newest."""
+
+    @property
+    def warned(self) -> tuple[str, ...]:
+        """Its warnings."""
+        return self.warnings or ()
 
     @property
     def source_versions(self) -> dict[str, str]:

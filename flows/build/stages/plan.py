@@ -1,7 +1,7 @@
 """Plan: from a recipe to its lock."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,9 @@ def plan(  # noqa: PLR0913
             raise RefusedError(refused, found)
         return found
 
-    return write_lock(Resolver(recipe, day, catalog, releases, refuse, file_type).locked(), scratch)
+    warnings: list[str] = []
+    resolver = Resolver(recipe, day, catalog, releases, refuse, file_type, warnings.append)
+    return write_lock(resolver.locked(), scratch, warnings)
 
 
 def find_in_catalog(dataset: Dataset, place: str, catalog: Catalog) -> FileType | Problem:
@@ -79,7 +81,7 @@ def _not_there(dataset: Dataset, place: str, catalog: Catalog) -> Problem:
     return Problem(f"{place}.id", dataset.id, catalog.like(dataset.id))
 
 
-def write_lock(recipe: Recipe, scratch: Path) -> Lock:
+def write_lock(recipe: Recipe, scratch: Path, warnings: Sequence[str] = ()) -> Lock:
     """The lock of a recipe in which everything is resolved, with its two files."""
     recipe_lock = scratch / "recipe.lock.yml"
     recipe_lock.write_text(lock_text(recipe), encoding="utf-8")
@@ -98,6 +100,7 @@ def write_lock(recipe: Recipe, scratch: Path) -> Lock:
         inputs=inputs,
         seconds=recipe.simulate.seconds if recipe.simulate else Seconds(),
         recipe_lock=recipe_lock,
+        warnings=tuple(dict.fromkeys(warnings)) or None,
         source_data_versions=_write_source_versions(inputs, scratch / "source_data_versions.csv"),
     )
 

@@ -59,7 +59,9 @@ def plan(  # noqa: PLR0913
             return FileType.PARQUET
         return catalog.preferred(dataset.id, dataset.version or "") or FileType.PARQUET
 
-    return write_lock(Resolver(recipe, day, catalog, releases, unresolved, file_type).locked(), scratch)
+    warnings: list[str] = []
+    resolver = Resolver(recipe, day, catalog, releases, unresolved, file_type, warnings.append)
+    return write_lock(resolver.locked(), scratch, warnings)
 
 
 def load(dataset: LockedDataset, *, seconds: float, scratch: Path) -> Table:

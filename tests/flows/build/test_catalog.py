@@ -45,16 +45,14 @@ def catalog(request, folder):
 
 
 def test_versions_are_listed_oldest_first(catalog):
-    assert [version for version in catalog.versions("a") if version != "README.md"] == [
-        "24Q4",
-        "25v9",
-        "25v10",
-    ]
+    assert catalog.versions("a") == ["24Q4", "25v9", "25v10"]
     assert catalog.versions("lion.b_1") == ["1"]
 
 
-def test_only_folders_are_versions(folder):
-    assert Catalog(str(folder)).versions("a") == ["24Q4", "25v9", "25v10"]
+def test_an_alias_is_no_version(catalog, folder):
+    (folder / "a" / "latest").mkdir()
+    assert catalog.versions("a") == ["24Q4", "25v9", "25v10"]
+    assert catalog.aliases("a") == ["latest"]
 
 
 def test_what_is_not_there_has_no_versions_and_no_file_types(catalog):

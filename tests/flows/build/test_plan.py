@@ -82,6 +82,50 @@ def test_latest_and_a_missing_version_are_the_newest_by_meaning(plan):
     assert versions(lock) == {"a": "25v10", "again": "25v10"}
 
 
+def offer(catalog, dataset, *names):
+    for name in names:
+        file = Path(catalog.url) / dataset / name / f"{dataset}.csv"
+        file.parent.mkdir(parents=True)
+        file.write_text("x\n1\n")
+
+
+@pytest.mark.parametrize("alias", ["latest", "current", "2024-latest"])
+def test_a_name_that_points_at_a_version_is_none(plan, catalog, alias):
+    offer(catalog, "districts", "22c", "24a", alias)
+    lock = plan(recipe({"id": "districts"}))
+    assert versions(lock) == {"districts": "24a"}
+    assert lock.warned == ()
+    offer(catalog, "districts", "24b")
+    assert versions(plan(recipe({"id": "districts", "version": "latest"}))) == {"districts": "24b"}
+
+
+def test_a_dataset_of_aliases_alone_has_no_version(plan, catalog):
+    offer(catalog, "districts", "latest", "current")
+    with pytest.raises(RefusedError, match="no versions but current, latest, which names another one"):
+        plan(recipe({"id": "districts"}))
+
+
+@pytest.mark.parametrize("alias", ["current", "Latest"])
+def test_an_alias_cannot_be_pinned(plan, catalog, alias):
+    offer(catalog, "districts", "24a", alias)
+    with pytest.raises(
+        RefusedError, match=rf"inputs.datasets\[0\].version: found {alias}, .*expected latest"
+    ):
+        plan(recipe({"id": "districts", "version": alias}))
+
+
+@pytest.mark.parametrize("make", [lambda made: made, simulated])
+def test_where_the_newest_is_not_clear_what_was_taken_is_said(plan, catalog, make):
+    offer(catalog, "districts", "2022", "2024", "20240615", "final")
+    offer(catalog, "wards", "2022", "20231231", "2024")
+    lock = plan(make(recipe({"id": "districts"}, {"id": "wards"})))
+    assert versions(lock) == {"districts": "20240615", "wards": "2024"}
+    (said,) = lock.warned
+    assert said == ("districts: 20240615 was taken for the newest; 2024, final may be as new: name a version")
+    again = plan(make(parse_recipe(lock.recipe_lock.read_text(), "lock")))
+    assert (again.recipe_lock.read_text(), again.warned) == (lock.recipe_lock.read_text(), ())
+
+
 def test_a_pinned_version_stays_and_a_missing_file_type_is_the_preferred_one(plan):
     lock = plan(recipe({"id": "a", "version": "25v10"}, {"id": "a", "version": "24Q4"}))
     assert versions(lock) == {"a@24Q4": "24Q4", "a@25v10": "25v10"}
