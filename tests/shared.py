@@ -5,3 +5,4 @@ from larder.settings import CHECKOUT
 SHARED = CHECKOUT.parent / "shared"
 RECIPES = SHARED / "data" / "recipes"
 CASES = SHARED / "cases"
+ACTIVITY = SHARED / "data" / "activity"

@@ -64,12 +64,16 @@ def below(name: str, package: str) -> bool:
     return name == package or name.startswith(f"{package}.")
 
 
-STAGE_FOLDERS = ("flows/tables", "flows/build/stages", "flows/build/planning")
+STAGE_FOLDERS = (
+    *("flows/tables", "flows/build/stages", "flows/build/planning"),
+    "flows/activity/stages",
+)
 MAY_IMPORT = {
     "larder": ("larder",),
     "blocks": ("larder", "blocks"),
     "flows/tables": ("larder", "flows.tables"),
     "flows/build": ("larder", "flows.tables", "flows.build"),
+    "flows/activity": ("larder", "flows.tables", "flows.activity"),
     "cli": ("larder", "blocks", "flows", "cli"),
     "stack": ("larder", "blocks", "flows", "cli", "stack"),
 }
