@@ -1,10 +1,6 @@
 """The catalog that inputs come from: `<id>/<version>/<id>.<extension>` below a URL."""
 
-import gzip
 import re
-import time
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -19,40 +15,20 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
+from flows.build.input_files import EXTENSIONS, PREFERRED, file_names
 from flows.build.planning.versions import is_alias, order
+from flows.build.unpacking import GZIP, Limits, NotTakenError, unpack
 from flows.tables.file_types import FileType
 from larder.names import is_plain_name
 
 Found = TypeVar("Found")
 
-EXTENSIONS = {
-    FileType.PARQUET: "parquet",
-    FileType.CSV: "csv",
-    FileType.JSON: "json",
-    FileType.GEOJSON: "geojson",
-    FileType.XLSX: "xlsx",
-    FileType.SHAPEFILE: "shp.zip",
-    FileType.GDB: "gdb.zip",
-    FileType.PG_DUMP: "sql",
-    FileType.OTHER: "zip",
+AS_IT_COMES: Mapping[str, Any] = {
+    "block_size": 0,
+    "auto_decompress": False,
+    "headers": {"Accept-Encoding": "identity"},
 }
-PREFERRED = (
-    FileType.PARQUET,
-    FileType.CSV,
-    FileType.JSON,
-    FileType.GEOJSON,
-    FileType.XLSX,
-    FileType.SHAPEFILE,
-)
-"""Where a recipe gives no file type, the first of these that the catalog has."""
-READABLE = (
-    *(FileType.CSV, FileType.PARQUET, FileType.JSON, FileType.XLSX),
-    *(FileType.GEOJSON, FileType.SHAPEFILE, FileType.GDB),
-)
-"""The file types that a real build can read."""
-PACKABLE = (FileType.CSV, FileType.PARQUET, FileType.JSON, FileType.XLSX, FileType.GEOJSON)
-"""Those that may be packed, each file by itself."""
-PACKINGS = ("", ".gz", ".zip")
+"""How a file is asked of a web server: from beginning to end, and not unpacked by what its answer says."""
 PATTERN = frozenset("*?[")
 """What DuckDB takes for a pattern of file names."""
 
@@ -84,10 +60,6 @@ class InputError(Exception):
 
     def __str__(self) -> str:
         return f"Input {self.dataset} {self.version} cannot be loaded: {self.cause}"
-
-
-class _RefusedError(Exception):
-    """An input cannot be taken as it is."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +137,7 @@ class Catalog:
             CatalogUnreachable: where it did not answer.
         """
         names = {name for name, _ in self._names(f"{self._root}/{dataset}/{version}")}
-        return [kind for kind in EXTENSIONS if names & {name for name, _ in _names_of(dataset, kind)}]
+        return [kind for kind in EXTENSIONS if names & {name for name, _ in file_names(dataset, kind)}]
 
     def preferred(self, dataset: str, version: str) -> FileType | None:
         """The file type to take of one version where the recipe gives none; None where there is no such.
@@ -187,6 +159,8 @@ class Catalog:
     def fetch(self, dataset: str, version: str, file_type: FileType, to: Path) -> None:
         """Copy one file to the path `to`, in pieces, unpacked where it is packed (`.gz`, `.zip`).
 
+        What gzip packed is known by its bytes: a web server may unpack a `.gz` on its way, and pack others.
+
         Raises:
             InputError: where the catalog does not have it, it is larger than `limit_bytes`, or it takes
                 longer than `fetch_seconds`.
@@ -196,13 +170,14 @@ class Catalog:
         if found is None:
             raise InputError(dataset, version, f"the catalog {self.place} has no {file_type} file of it.")
         path, packing = found
-        block_size = 0 if self._on_the_web else 2**24
+        reading = AS_IT_COMES if self._on_the_web else {"block_size": 2**24}
         try:
-            with self._files.open(path, "rb", block_size=block_size) as source:
-                self._unpack(source, packing, to)
+            with self._files.open(path, "rb", **reading) as source:
+                _require_known_encoding(source)
+                unpack(source, packing, to, Limits(self.limit_bytes, self.fetch_seconds))
         except _UNREACHABLE as error:
             raise self._unreachable(error) from error
-        except _RefusedError as error:
+        except NotTakenError as error:
             raise InputError(dataset, version, str(error)) from error
 
     def in_place(self, dataset: str, version: str, file_type: FileType) -> Path | None:
@@ -214,54 +189,31 @@ class Catalog:
         if not isinstance(self._files, LocalFileSystem) or PATTERN & set(self._root):
             return None
         path, packing = self._found(dataset, version, file_type) or ("", None)
-        return Path(path) if packing == "" and Path(path).stat().st_size <= self.limit_bytes else None
+        if packing != "" or Path(path).stat().st_size > self.limit_bytes:
+            return None
+        with Path(path).open("rb") as source:
+            return None if source.read(len(GZIP)) == GZIP else Path(path)
 
     def _found(self, dataset: str, version: str, file_type: FileType) -> tuple[str, str] | None:
         """The path of a file, and how it is packed."""
-        for name, packing in _names_of(dataset, file_type):
+        for name, packing in file_names(dataset, file_type):
             path = f"{self._root}/{dataset}/{version}/{name}"
-            if self._ask(lambda path=path: _is_there(self._files, path)):  # type: ignore[misc]
+            if self._ask(lambda path=path: self._is_there(path)):  # type: ignore[misc]
                 return path, packing
         return None
 
-    def _unpack(self, source: Any, packing: str, to: Path) -> None:
-        match packing:
-            case ".gz":
-                try:
-                    self._copy(gzip.GzipFile(fileobj=source), to)
-                except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                    raise _RefusedError(f"it is no whole gzip file ({error}).") from error
-            case ".zip":
-                packed = to.with_name(f"{to.name}.zip")
-                self._copy(source, packed)
-                try:
-                    with zipfile.ZipFile(packed) as archive:
-                        names = [one for one in archive.infolist() if _is_content(one)]
-                        if len(names) != 1:
-                            raise _RefusedError(
-                                f"its zip file holds {len(names)} files, and one is expected."
-                            )
-                        with archive.open(names[0]) as member:
-                            self._copy(member, to)
-                except (zipfile.BadZipFile, zlib.error) as error:
-                    raise _RefusedError(f"it is no whole zip file ({error}).") from error
-                packed.unlink()
-            case _:
-                self._copy(source, to)
-
-    def _copy(self, source: Any, to: Path) -> None:
-        left, end = self.limit_bytes, time.monotonic() + self.fetch_seconds
-        with to.open("wb") as target:
-            while piece := source.read(2**20):
-                left -= len(piece)
-                if left < 0:
-                    raise _RefusedError(
-                        f"it has more than {self.limit_bytes:,} bytes, which LARDER_INPUT_BYTES allows."
-                    )
-                if time.monotonic() > end:
-                    allowed = f"{self.fetch_seconds:g} seconds, which LARDER_INPUT_SECONDS allows"
-                    raise _RefusedError(f"it took longer than {allowed}.")
-                target.write(piece)
+    def _is_there(self, path: str) -> bool:
+        unpacked = {"auto_decompress": False} if self._on_the_web else {}
+        try:
+            return bool(self._files.info(path, **unpacked)["type"] == "file")
+        except FileNotFoundError as error:
+            # fsspec reports every failure of a web server as a file that is not there.
+            cause = error.__cause__
+            if isinstance(cause, aiohttp.ClientError) and getattr(cause, "status", None) != 404:
+                raise cause from None
+            if isinstance(cause, TimeoutError):
+                raise cause from None
+            return False
 
     def _unreachable(self, error: BaseException) -> CatalogUnreachable:
         return CatalogUnreachable(self.place, _text(error).replace(self.url, self.place))
@@ -336,29 +288,11 @@ class Catalog:
             asking.shutdown(wait=False)
 
 
-def _names_of(dataset: str, file_type: FileType) -> list[tuple[str, str]]:
-    """The names that a file may have, and how each is packed."""
-    name = f"{dataset}.{EXTENSIONS[file_type]}"
-    packings = PACKINGS if file_type in PACKABLE else ("",)
-    return [(name + packing, packing) for packing in packings]
-
-
-def _is_content(entry: zipfile.ZipInfo) -> bool:
-    """Whether an entry of a zip file is none of those that macOS adds."""
-    return not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
-
-
-def _is_there(files: Any, path: str) -> bool:
-    try:
-        return bool(files.info(path)["type"] == "file")
-    except FileNotFoundError as error:
-        # fsspec reports every failure of a web server as a file that is not there.
-        cause = error.__cause__
-        if isinstance(cause, aiohttp.ClientError) and getattr(cause, "status", None) != 404:
-            raise cause from None
-        if isinstance(cause, TimeoutError):
-            raise cause from None
-        return False
+def _require_known_encoding(source: Any) -> None:
+    answer = getattr(source, "r", None)
+    encoding = str(answer.headers.get("Content-Encoding") or "identity") if answer else "identity"
+    if encoding.lower() not in ("identity", "gzip", "x-gzip"):
+        raise NotTakenError(f"the web server packs it by {encoding}, which is not asked for.")
 
 
 def _text(error: BaseException) -> str:

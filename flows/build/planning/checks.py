@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from flows.build.catalog import READABLE
+from flows.build.input_files import READABLE
 from flows.build.planning.versions import is_alias
 from flows.build.recipe.rules import input_names
 from flows.build.recipe.schema import CATALOG, LATEST, VERSION_PREV, CommandType, Recipe

@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 
 import duckdb
 
-from flows.build.catalog import EXTENSIONS, READABLE, Catalog, InputError
+from flows.build.catalog import Catalog, InputError
+from flows.build.input_files import EXTENSIONS, READABLE
 from flows.build.recipe.lock import LockedDataset
 from flows.tables.complaints import complaint
 from flows.tables.progress import Say, progress

@@ -8,7 +8,8 @@ from typing import Any
 
 import yaml
 
-from flows.build.catalog import READABLE, Catalog
+from flows.build.catalog import Catalog
+from flows.build.input_files import READABLE
 from flows.build.planning.checks import check_real
 from flows.build.planning.resolve import Releases, Resolver
 from flows.build.recipe.lock import Lock, LockedDataset, LockedInput

@@ -1,5 +1,6 @@
 import contextlib
 import dataclasses
+import gzip
 import re
 import socket
 import threading
@@ -219,3 +220,64 @@ def test_secrets_are_in_no_repr_and_in_no_error():
     with pytest.raises(CatalogUnreachable, match=f"http://127.0.0.1:{port}/x cannot be reached") as caught:
         catalog.versions("a")
     assert "hush" not in str(caught.value)
+
+
+CONTENT = b"id,v\n1,x\n"
+
+
+def gzipped(content):
+    return gzip.compress(content, mtime=0)
+
+
+@pytest.mark.parametrize(
+    ("name", "sent", "encoding"),
+    [
+        ("p.csv.gz", gzipped(CONTENT), None),
+        ("p.csv.gz", gzipped(CONTENT), "gzip"),
+        ("p.csv.gz", CONTENT, None),
+        ("p.csv.gz", CONTENT, "gzip"),
+        ("p.csv.gz", gzipped(gzipped(CONTENT)), "x-gzip"),
+        ("p.csv", CONTENT, "identity"),
+        ("p.csv", gzipped(CONTENT), "gzip"),
+        ("p.csv", gzipped(CONTENT), None),
+    ],
+)
+@pytest.mark.parametrize("head", [True, False])
+def test_what_a_web_server_packs_or_unpacks_on_its_way_is_the_same(
+    folder, web, monkeypatch, tmp_path, name, sent, encoding, head
+):
+    (folder / "p" / "1").mkdir(parents=True)
+    (folder / "p" / "1" / name).write_bytes(sent)
+    monkeypatch.setattr(Quiet, "extensions_map", {"": "text/csv", ".gz": "text/csv"})
+    if encoding:
+        headers = Quiet.end_headers
+
+        def end_headers(self):
+            if self.path.endswith(name):
+                self.send_header("Content-Encoding", encoding)
+            headers(self)
+
+        monkeypatch.setattr(Quiet, "end_headers", end_headers)
+    if not head:
+        monkeypatch.setattr(Quiet, "do_HEAD", lambda self: self.send_error(405))
+    catalog = Catalog(web)
+    assert catalog.versions("p") == ["1"]
+    catalog.fetch("p", "1", FileType.CSV, tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_bytes() == CONTENT
+
+
+def test_a_packing_that_was_not_asked_for_is_told(folder, web, monkeypatch, tmp_path):
+    headers = Quiet.end_headers
+
+    def end_headers(self):
+        self.send_header("Content-Encoding", "br")
+        headers(self)
+
+    monkeypatch.setattr(Quiet, "end_headers", end_headers)
+    with pytest.raises(InputError, match="packs it by br"):
+        Catalog(web).fetch("a", "24Q4", FileType.CSV, tmp_path / "fetched")
+
+
+def test_a_gzip_file_of_this_machine_under_another_name_is_unpacked(folder, tmp_path):
+    (folder / "a" / "24Q4" / "a.csv").write_bytes(gzipped(CONTENT))
+    assert load(dataset_of("a", "24Q4"), catalog=Catalog(str(folder)), scratch=tmp_path).rows == 1
