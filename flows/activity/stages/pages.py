@@ -66,6 +66,8 @@ class Page(Frozen):
     """One page as it came."""
 
     file: File
+    rows: int
+    """How many records it holds."""
     url: Annotated[str, Uncounted]
     validators: Annotated[Validators, Uncounted]
 
@@ -92,19 +94,15 @@ def read_pages(api: Api, source: Source, version: str, folder: Path) -> Pages:
     while url is not None:
         number = len(pages) + 1
         if number > api.limits.source_pages:
-            found = f"page {number:,}, and it is not the last"
-            raise AnswerError(
-                api.source, url, found, "fewer pages; or a larger source_pages in the configuration"
-            )
+            expected = "fewer pages; or a larger source_pages in the configuration"
+            raise AnswerError(api.source, url, f"page {number:,}, and it is not the last", expected)
         file = folder / f"{api.source}-{number:04}.json"
         head = api.fetch(url, file)
-        pages[url] = Page(file=file, url=url, validators=head.validators)
-        after = _next(api, source, pages[url], number, head.next_url)
-        if after in pages:
-            at = list(pages).index(after) + 1
-            raise AnswerError(
-                api.source, url, f"that page {number} leads back to page {at}", "pages that end"
-            )
+        content, found = _content(api.source, source, url, file)
+        pages[url] = Page(file=file, rows=len(found), url=url, validators=head.validators)
+        after = _next(source, content, found, number, head.next_url)
+        if after is not None:
+            after = _checked(api.source, url, after, list(pages))
         url = after
     listed = tuple(pages.values())
     return Pages(pages=listed, records_field=source.records_field, source=source, version=version)
@@ -118,32 +116,37 @@ def records(pages: Pages) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield f"page {number}, record {at}", record
 
 
-def _next(api: Api, source: Source, page: Page, number: int, link: str | None) -> str | None:
-    """The URL of the page behind this one, whose content is checked; None behind the last."""
-    content = _content(api, source, page)
-    if source.page_parameter:
-        return source.page_url(number + 1) if _inside(content, source.records_field) else None
-    given = _inside(content, source.next_field) if source.next_field else link
-    if not given:
-        return None
-    after = urljoin(page.url, str(given))
-    if _origin(after) != _origin(page.url):
-        raise AnswerError(api.source, page.url, f"that the next page is {after}", "a page of the same server")
-    return after
-
-
-def _content(api: Api, source: Source, page: Page) -> Any:
-    """What a page holds, once it is sure that it holds records."""
-    text = Path(str(page.file)).read_bytes()
+def _content(name: str, source: Source, url: str, file: Path) -> tuple[Any, list[Any]]:
+    """What a page holds, and the records in it."""
+    text = file.read_bytes()
     try:
         content = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise AnswerError(api.source, page.url, _described(text, error), "JSON") from error
+        raise AnswerError(name, url, _described(text, error), "JSON") from error
     found = _inside(content, source.records_field)
     if not isinstance(found, list) or not all(isinstance(record, dict) for record in found):
         place = f" at {source.records_field}" if source.records_field else ""
-        raise AnswerError(api.source, page.url, f"{_shown(found)}{place}", "a list of records")
-    return content
+        raise AnswerError(name, url, f"{_shown(found)}{place}", "a list of records")
+    return content, found
+
+
+def _next(source: Source, content: Any, found: list[Any], number: int, link: str | None) -> str | None:
+    """The URL of the page behind this one; None behind the last."""
+    if source.page_parameter:
+        return source.page_url(number + 1) if found else None
+    given = _inside(content, source.next_field) if source.next_field else link
+    return str(given) if given else None
+
+
+def _checked(name: str, url: str, after: str, read: list[str]) -> str:
+    """The next page's URL, if it is one of the same server that was not read yet."""
+    after = urljoin(url, after)
+    if _origin(after) != _origin(url):
+        raise AnswerError(name, url, f"that the next page is {after}", "a page of the same server")
+    if after in read:
+        found = f"that page {len(read)} leads back to page {read.index(after) + 1}"
+        raise AnswerError(name, url, found, "pages that end")
+    return after
 
 
 def _inside(content: Any, field: str | None) -> Any:

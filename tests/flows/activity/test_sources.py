@@ -14,12 +14,12 @@ from flows.activity.samples import made_up_posts
 from flows.activity.stages import sources
 from flows.activity.stages.api import AnswerError, Limits, UnreachableError
 from flows.activity.stages.pages import Pages, Source, records
-from flows.activity.stages.sources import Version
+from flows.activity.stages.version import version as version_of
 from stack.ports import free_ports
 from tests.web import served
 
 IMPATIENT = Limits(retry_delay_seconds=0)
-FIRST = Version(name="first")
+FIRST = "first"
 ALL = list(range(1, 101))
 
 
@@ -34,18 +34,11 @@ class Reader:
     newest: Pages | None = None
     said: list[str] = field(default_factory=list)
 
-    def version(self, refresh: bool = True) -> Version:
-        """What the version of the source is now."""
-        return sources.version(
-            "posts",
-            self.source,
-            refresh,
-            limits=self.limits,
-            newest=lambda _: self.newest,
-            say=self.said.append,
-        )
+    def version(self, refresh: bool = True) -> str:
+        """How the version of the source is called now."""
+        return version_of("posts", self.source, self.newest, self.limits, refresh, self.said.append)
 
-    def read(self, version: Version | None = None) -> Pages:
+    def read(self, version: str | None = None) -> Pages:
         """Read the source; what was read is the newest from now on."""
         self.newest = sources.posts(
             self.source,
@@ -110,7 +103,7 @@ def test_a_source_that_did_not_change_keeps_its_version_and_is_not_read(
     reader.api.etags, reader.api.last_modified = etags, last_modified
     pages = reader.read()
     assert reader.asked(reader.version) == [304] * 4
-    assert reader.version().name == pages.version
+    assert reader.version() == pages.version
 
 
 def change_content(api: SampleApi) -> None:
@@ -136,7 +129,7 @@ def test_a_source_that_changed_gets_another_version_once(
     before = reader.read().version
     change(reader.api)
     changed = reader.version()
-    assert changed.name != before
+    assert changed != before
     assert reader.version() == changed
     assert ids(reader.read(changed)) == [post["id"] for post in reader.api.posts]
     assert reader.version() == changed
@@ -149,7 +142,7 @@ def test_a_page_that_is_gone_is_a_change(tmp_path: Path) -> None:
         source = Source(url=f"{url}/p1.json", records_field="rows", next_field="next")
         pages = sources.users(source, FIRST, limits=IMPATIENT, scratch=tmp_path)
         (tmp_path / "p2.json").unlink()
-        changed = sources.version("users", source, True, limits=IMPATIENT, newest=lambda _: pages)
+        changed = version_of("users", source, pages, IMPATIENT)
     assert changed != FIRST
 
 
@@ -172,14 +165,14 @@ def test_an_api_that_knows_no_conditions_is_believed_its_etag(reader: Reader) ->
     first = pages.pages[0].model_copy(update={"validators": weak})
     reader.newest = pages.model_copy(update={"pages": (first, *pages.pages[1:])})
     assert reader.asked(reader.version) == [200, 304, 304, 304]
-    assert reader.version().name == pages.version
+    assert reader.version() == pages.version
 
 
 def test_what_is_not_refreshed_stays_what_was_read_last(reader: Reader) -> None:
     before = reader.read().version
     change_content(reader.api)
     assert reader.asked(lambda: reader.version(refresh=False)) == []
-    assert reader.version(refresh=False).name == before
+    assert reader.version(refresh=False) == before
 
 
 def test_what_was_never_read_is_read_although_it_is_not_to_be_refreshed(reader: Reader) -> None:
@@ -189,7 +182,7 @@ def test_what_was_never_read_is_read_although_it_is_not_to_be_refreshed(reader: 
 def test_another_place_of_a_source_is_another_version(reader: Reader) -> None:
     before = reader.read().version
     reader.source = reader.source.model_copy(update={"query": {"per_page": "50"}})
-    assert reader.version(refresh=False).name != before
+    assert reader.version(refresh=False) != before
 
 
 def test_a_server_that_is_not_available_is_asked_again(reader: Reader) -> None:

@@ -20,13 +20,13 @@ from tests.shared import ACTIVITY
 Rows = list[dict[str, Any]]
 
 
-def pages(folder: Path, *contents: object, records_field: str | None = None) -> Pages:
+def pages(folder: Path, *contents: Any, records_field: str | None = None) -> Pages:
     """Pages that came with these contents."""
     kept = []
     for number, content in enumerate(contents, 1):
         file = folder / f"page-{number}.json"
         file.write_text(json.dumps(content))
-        kept.append(Page(file=file, url=f"http://api/{number}", validators=Validators()))
+        kept.append(Page(file=file, rows=1, url=f"http://api/{number}", validators=Validators()))
     source = Source(url="http://api/1")
     return Pages(pages=tuple(kept), records_field=records_field, source=source, version="1")
 
