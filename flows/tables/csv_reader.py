@@ -3,6 +3,7 @@
 import csv
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,34 @@ DELIMITERS = ",\t;|"
 LINE_BYTES = 2**25
 
 
-def csv_to_parquet(
-    connection: duckdb.DuckDBPyConnection, source: Path, target: Path, custom: Mapping[str, Any]
-) -> list[str]:
-    """Write a CSV file with a header as Parquet: all columns are text, empty fields are null.
+@dataclass(frozen=True)
+class CsvText:
+    """A CSV file that can be read: in UTF-8, its dialect and its header known."""
+
+    file: Path
+    given: tuple[str, ...]
+    """The columns as the header names them."""
+    delimiter: str
+    quote: str
+
+    @property
+    def names(self) -> list[str]:
+        """The columns as SQL calls them."""
+        return usable(list(self.given))
+
+    @property
+    def rows(self) -> str:
+        """Its rows as they stand in SQL: all columns are text, empty fields are null."""
+        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self.names)
+        size = f"max_line_size = {LINE_BYTES}, buffer_size = {LINE_BYTES}"
+        given = f"{NO_PATH_COLUMNS}, auto_detect = false, header = true, {size}"
+        quote = literal(self.quote)
+        marks = f"delim = {literal(self.delimiter)}, quote = {quote}, escape = {quote}"
+        return f"read_csv({literal(str(self.file))}, {given}, {marks}, columns = {{{columns}}})"
+
+
+def csv_text(source: Path, target: Path, custom: Mapping[str, Any]) -> CsvText:
+    """Find out how a CSV file is read; one that is not in UTF-8 is written anew beside `target`.
 
     Args:
         custom: `delimiter` (else found in the header), `encoding` (else that of its byte order mark, else
@@ -29,7 +54,6 @@ def csv_to_parquet(
     Raises:
         ValueError: if the header is missing or names a column twice, the text is not in its encoding, or a
             line is too long.
-        duckdb.Error: if a row does not fit the header.
     """
     text = in_utf8(source, custom.get("encoding"), target)
     first = _first_line(text)
@@ -37,13 +61,25 @@ def csv_to_parquet(
     delimiter, quote = str(custom.get("delimiter") or _delimiter(first)), str(custom.get("quote") or '"')
     with text.open(newline="", encoding="utf-8", errors="replace") as lines:
         given = next(csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True), [])
-    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in usable(given))
-    size = f"max_line_size = {LINE_BYTES}, buffer_size = {LINE_BYTES}"
-    given_dialect = f"{NO_PATH_COLUMNS}, auto_detect = false, header = true"
-    dialect = f"{size}, delim = {literal(delimiter)}, quote = {literal(quote)}, escape = {literal(quote)}"
-    query = f"from read_csv($source, {given_dialect}, {dialect}, columns = {{{columns}}})"
-    connection.execute(f"copy ({query}) to $target ({PARQUET})", {"source": str(text), "target": str(target)})
-    return renamed(given)
+    usable(given)
+    return CsvText(text, tuple(given), delimiter, quote)
+
+
+def csv_to_parquet(
+    connection: duckdb.DuckDBPyConnection, source: Path, target: Path, custom: Mapping[str, Any]
+) -> list[str]:
+    """Write a CSV file with a header as Parquet: all columns are text, empty fields are null.
+
+    Args:
+        custom: as `csv_text` takes it.
+
+    Raises:
+        ValueError: where `csv_text` does.
+        duckdb.Error: if a row does not fit the header.
+    """
+    text = csv_text(source, target, custom)
+    connection.execute(f"copy (from {text.rows}) to $target ({PARQUET})", {"target": str(target)})
+    return renamed(list(text.given))
 
 
 def _first_line(text: Path) -> str:

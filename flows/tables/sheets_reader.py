@@ -17,6 +17,21 @@ def xlsx_to_parquet(
     """Write a sheet with a header as Parquet: all columns are text, empty cells are null.
 
     Args:
+        custom: as `sheet_to_csv` takes it.
+
+    Raises:
+        ValueError: where `sheet_to_csv` does.
+    """
+    text = sheet_to_csv(source, target.with_suffix(".csv"), custom)
+    warnings = csv_to_parquet(connection, text, target, {"delimiter": ","})
+    text.unlink()
+    return warnings
+
+
+def sheet_to_csv(source: Path, text: Path, custom: Mapping[str, Any]) -> Path:
+    """Write a sheet as CSV in UTF-8, as `text`.
+
+    Args:
         custom: `sheet`, by its name; else the first.
 
     Raises:
@@ -31,13 +46,10 @@ def xlsx_to_parquet(
     wanted = str(custom.get("sheet") or book.sheet_names[0])
     if wanted not in book.sheet_names:
         raise ValueError(f"there is no sheet {wanted}; there are {', '.join(book.sheet_names)}")
-    text = target.with_suffix(".csv")
     with text.open("w", newline="", encoding="utf-8") as lines:
         for row in book.get_sheet_by_name(wanted).iter_rows():
             csv.writer(lines, lineterminator="\n", quoting=csv.QUOTE_ALL).writerow(map(_cell, row))
-    warnings = csv_to_parquet(connection, text, target, {"delimiter": ","})
-    text.unlink()
-    return warnings
+    return text
 
 
 def _cell(value: object) -> str:
