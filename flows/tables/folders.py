@@ -7,6 +7,10 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
+FIXED_TIME = 315_619_200
+"""When every packed file was changed, in seconds since 1970: a time that a zip file can hold in any time
+zone, which 1970 is not."""
+
 
 def pack(folder: Path, files: Iterable[Path], archive: Path) -> Path:
     """Write files and folders below `folder` as a tar file, without owners, times or other marks of a host.
@@ -24,7 +28,8 @@ def pack(folder: Path, files: Iterable[Path], archive: Path) -> Path:
                 entry.type, entry.linkname, entry.size = tarfile.REGTYPE, "", path.stat().st_size
             if entry.issym() and Path(entry.linkname).is_absolute():
                 entry.linkname = os.path.relpath(entry.linkname, path.parent)
-            entry.uid = entry.gid = entry.mtime = 0
+            entry.uid = entry.gid = 0
+            entry.mtime = FIXED_TIME
             entry.uname = entry.gname = ""
             entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
             entry.pax_headers = {}

@@ -399,6 +399,31 @@ def test_a_supervisor_whose_parent_is_killed_ends_its_group(tmp_path: Path) -> N
     until_gone(marker)
 
 
+def test_files_have_a_time_that_a_zip_file_can_hold(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "before"
+    (folder / "attachments").mkdir(parents=True)
+    (folder / "attachments" / "note.txt").write_text("made before")
+    before = pack(folder, below(folder), tmp_path / "before.tar")
+    zipping = (
+        "import shutil, zipfile\n"
+        "with zipfile.ZipFile('out.zip', 'w') as file:\n"
+        "    file.write('attachments')\n"
+        "    file.write('attachments/note.txt')\n"
+        "print(shutil.make_archive('all', 'zip', 'attachments'))\n"
+        "print(zipfile.ZipFile('out.zip').infolist()[1].date_time[0])\n"
+    )
+    for zone in ("UTC", "Pacific/Honolulu", "Etc/GMT+12", "Pacific/Kiritimati"):
+        said = run(f'"{sys.executable}" -c "{zipping}"', before=before, env={"TZ": zone})
+        assert said[-1] == "1980"  # type: ignore[index]
+
+
+def test_many_updates_of_one_line_are_one_line(run: Run) -> None:
+    printing = "for n in range(200_000): print(f'row {n}', end=chr(13))"
+    begun = time.monotonic()
+    assert run(f'"{sys.executable}" -c "{printing}"; echo; echo done') == ["row 199999", "done"]
+    assert time.monotonic() - begun < 20
+
+
 def test_a_promised_table_has_its_rows(run: Run, tmp_path: Path) -> None:
     duckdb.sql(f"copy (select range as n from range(3)) to '{tmp_path}/t.parquet'")
     assert run(f"cp {tmp_path}/t.parquet $LARDER_OUTPUT_DIR/; echo done", promised=("t",)) == ["done"]

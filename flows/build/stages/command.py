@@ -7,8 +7,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 
@@ -16,6 +17,7 @@ from flows.build.recipe.lock import Lock
 from flows.build.recipe.schema import VERSION_PREV, Command, CommandType, ConnectorArg
 from flows.build.stages import supervise
 from flows.tables.folders import below, pack, unpack
+from flows.tables.progress import printed_lines
 from flows.tables.table import Table, database, read_table
 from larder.artifacts import File, Output
 
@@ -136,14 +138,12 @@ def _run(
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
         ) as process,
         _limited(process, limit_seconds) as took_too_long,
     ):
-        for line in process.stdout or ():
-            say(line.rstrip("\n"))
-            last.append(line.rstrip("\n"))
+        for line in printed_lines(cast(BufferedIOBase, process.stdout)):
+            say(line)
+            last.append(line)
         code = process.wait()
     if took_too_long.is_set():
         raise CommandError(
@@ -155,7 +155,7 @@ def _run(
 
 
 @contextmanager
-def _limited(process: subprocess.Popen[str], limit_seconds: float | None) -> Iterator[threading.Event]:
+def _limited(process: subprocess.Popen[bytes], limit_seconds: float | None) -> Iterator[threading.Event]:
     """Lets go of the command when the time is over, or when something is raised here: then it is ended."""
     over = threading.Event()
 
