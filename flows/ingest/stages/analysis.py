@@ -12,8 +12,13 @@ from flows.tables.table import database
 from larder.artifacts import File, Output, Warnings
 
 COLUMNS = ("column", "type", "rows", "nulls", "distinct", "minimum", "maximum")
-KINDS = {"integer": "bigint", "number": "double", "date": "date", "time": "timestamp"}
-"""What all values of a column may be read as, the narrowest first, and DuckDB's name of it."""
+KINDS = {
+    "integer": ("bigint", r"-?(0|[1-9]\d{0,17})"),
+    "number": ("double", r"[+-]?(0|[1-9]\d*)?(\.\d+)?([eE][+-]?\d{1,3})?"),
+    "date": ("date", r"\d{4}-\d{2}-\d{2}"),
+    "time": ("timestamp", r"\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?"),
+}
+"""What all values of a column may be read as: DuckDB's name of it, and how it is spelled."""
 
 
 class Profile(Output):
@@ -48,11 +53,15 @@ def profile(table: Path, *, scratch: Path) -> Profile:
 
 def _line(connection: duckdb.DuckDBPyConnection, name: str) -> tuple[object, ...]:
     column = identifier(name)
-    fits = ", ".join(f"count(try_cast({column} as {kind}))" for kind in KINDS.values())
+    fits = ", ".join(
+        f"count(try_cast({column} as {kind})) filter (regexp_full_match({column}, {literal(spelled)}))"
+        for kind, spelled in KINDS.values()
+    )
     counted = f"select count(*), count({column}), count(distinct {column}), {fits} from input"  # noqa: S608
     rows, values, distinct, *fitting = connection.execute(counted).fetchall()[0]
-    kind = next((kind for kind, fit in zip(KINDS, fitting, strict=True) if values and fit == values), "text")
-    typed = f"cast({column} as {KINDS.get(kind, 'varchar')})"
+    all_fit = [kind for kind, fit in zip(KINDS, fitting, strict=True) if values and fit == values]
+    kind = all_fit[0] if all_fit else "text"
+    typed = f"cast({column} as {KINDS[kind][0]})" if all_fit else column
     extremes = f"select cast(min({typed}) as varchar), cast(max({typed}) as varchar) from input"  # noqa: S608
     least, most = connection.execute(extremes).fetchall()[0]
     return name, kind, rows, rows - values, distinct, least, most

@@ -124,7 +124,7 @@ def received(facts: Facts, file: Path, name: str, visit: Visit, rows: int | None
         name=name,
         original_name=facts.original_name,
         url=facts.url,
-        content_type=facts.content_type,
+        content_type=facts.headers.get("content-type"),
         validator=facts.validator,
         headers=facts.headers,
         run=visit.run,
