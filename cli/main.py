@@ -24,6 +24,7 @@ from flows.build.recipe.file import read_recipe
 from flows.build.recipe.schema import Recipe, real, simulated
 from larder import s3
 from larder.artifacts import Artifact
+from larder.environment import forget_prefect, reach_directly, settle
 from larder.names import is_plain_name
 from larder.refusal import Problem, RefusedError
 from larder.settings import CHECKOUT, SettingsError, home_folder, settings, stack_environment
@@ -50,7 +51,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the `larder` command; its exit code is 0 for done, 1 for failed, 2 for refused."""
-    for name, value in {**QUIET, **stack_environment()}.items():
+    settle(os.environ, stack_environment(), str(home_folder() / "prefect-client"))
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     words = list(sys.argv[1:] if arguments is None else arguments)
     commands = {"doctor": _doctor, "explain": _explain}
@@ -60,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_alone(arguments: Sequence[str]) -> int:
     """`larder build` without a server or a worker, in this process and with a temporary Prefect API."""
+    forget_prefect(os.environ)
+    reach_directly(os.environ)
     return _build(["build", *arguments], alone=True)
 
 

@@ -32,7 +32,7 @@ class Server:
             raise ServerMissing(f"No Prefect server is known: PREFECT_API_URL is not set. {REMEDY}")
         user, _, password = os.environ.get("PREFECT_API_AUTH_STRING", "").partition(":")
         auth = httpx.BasicAuth(user, password) if user else None
-        self.http = httpx.Client(timeout=ANSWER_SECONDS, auth=auth)
+        self.http = httpx.Client(timeout=ANSWER_SECONDS, auth=auth, trust_env=False)
         try:
             self.ask("health")
         except httpx.HTTPError as error:

@@ -1,10 +1,16 @@
-"""An S3 client with our own limits, and the bucket it needs. Imports no Prefect."""
+"""An S3 client with our own limits, and the bucket it needs. Imports no Prefect.
 
+Nothing but `LARDER_S3_*` says how the store is reached: no `AWS_*` variable, no file in `~/.aws`, no proxy.
+"""
+
+import os
 from functools import lru_cache
 from typing import Any
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.configprovider import ConstantProvider
 from botocore.exceptions import ClientError
 
 from larder.settings import Settings
@@ -29,7 +35,7 @@ def client(settings: Settings) -> Any:
             "./setup.sh, or set both and LARDER_S3_ENDPOINT_URL for a store of your own."
         )
     secret = settings.s3_secret_access_key.get_secret_value()
-    return s3_client(settings.s3_endpoint_url, settings.s3_access_key_id, secret)
+    return s3_client(settings.s3_endpoint_url, settings.s3_access_key_id, secret, settings.s3_region)
 
 
 @lru_cache(maxsize=16)
@@ -44,7 +50,11 @@ def s3_client(
 
     Payloads are not signed, which would hash each a second time: every write carries its own sha256.
     """
-    session = boto3.Session(aws_access_key_id=access_key_id, aws_secret_access_key=secret_access_key)
+    session = boto3.Session(
+        aws_access_key_id=access_key_id,
+        aws_secret_access_key=secret_access_key,
+        botocore_session=_own(botocore.session.Session()),
+    )
     config = Config(
         connect_timeout=5,
         read_timeout=answer_seconds,
@@ -54,10 +64,23 @@ def s3_client(
         s3={"addressing_style": "path", "payload_signing_enabled": False},
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        proxies={} if _is_loopback(endpoint_url) else None,
+        proxies={},
+        ignore_configured_endpoint_urls=True,
     )
-    region = region or session.region_name or DEFAULT_REGION
-    return session.client("s3", region_name=region, endpoint_url=endpoint_url, config=config)
+    return session.client(
+        "s3", region_name=region or DEFAULT_REGION, endpoint_url=endpoint_url, config=config
+    )
+
+
+def _own(session: Any) -> Any:
+    """The session with every setting at its default, whatever the environment and `~/.aws` say."""
+    settings = session.get_component("config_store")
+    for name, (_, _, default, _) in session.SESSION_VARIABLES.items():
+        value = os.devnull if name in {"config_file", "credentials_file"} else default
+        settings.set_config_provider(name, ConstantProvider(value))
+    for name in ("s3", "proxies_config"):
+        settings.set_config_provider(name, ConstantProvider({}))
+    return session
 
 
 def fsspec_options(
@@ -66,6 +89,13 @@ def fsspec_options(
     """How s3fs reaches the same store."""
     where = {"endpoint_url": endpoint_url, "region_name": region}
     return {"key": key, "secret": secret, "client_kwargs": where}
+
+
+def own_fsspec_session() -> Any:
+    """What s3fs takes as `session` so that only the options that it is given count."""
+    import aiobotocore.session
+
+    return _own(aiobotocore.session.AioSession())
 
 
 def ensure_bucket(client: Any, bucket: str) -> bool:
@@ -90,8 +120,3 @@ def ensure_bucket(client: Any, bucket: str) -> bool:
 def _location(client: Any) -> dict[str, Any]:
     region = client.meta.region_name
     return {} if region == DEFAULT_REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-
-
-def _is_loopback(endpoint_url: str | None) -> bool:
-    host = (endpoint_url or "").partition("://")[2].rpartition(":")[0]
-    return host in {"127.0.0.1", "localhost", "[::1]"}

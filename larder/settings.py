@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     """Where the S3 store answers."""
     s3_access_key_id: str | None = None
     s3_secret_access_key: SecretStr | None = None
+    s3_region: str | None = None
+    """Where a store of AWS lies; us-east-1 where not given."""
     bucket: Annotated[str, AfterValidator(values.bucket_name)] | None = None
     object_url: Annotated[str, AfterValidator(values.object_url_template)] | None = None
     """Where a person looks at an object: a URL with `{bucket}`, `{folder}` and `{name}`."""

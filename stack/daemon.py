@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from larder.environment import forget_prefect, reach_directly
+
 MARK = "LARDER_STACK"
 """Environment variable by which everything that a daemon started is known, grandchildren too."""
 
 KILL_SECONDS = 5
-LOOPBACK = "127.0.0.1,localhost"
 
 
 class StartError(RuntimeError):
@@ -136,9 +137,10 @@ def end_recorded(home: Path, name: str, seconds: float = 15) -> bool:
 
 def plain_environment() -> dict[str, str]:
     """This process's environment, past any proxy, without Prefect's settings, which are the user's."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    direct = ",".join(filter(None, [kept.get("NO_PROXY") or kept.get("no_proxy"), LOOPBACK]))
-    return {**kept, "DO_NOT_TRACK": "1", "NO_PROXY": direct, "no_proxy": direct}
+    kept = {**os.environ, "DO_NOT_TRACK": "1"}
+    forget_prefect(kept)
+    reach_directly(kept)
+    return kept
 
 
 _CHILDREN: dict[int, subprocess.Popen[bytes]] = {}

@@ -17,7 +17,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from flows.build.input_files import EXTENSIONS, PREFERRED, file_names
 from flows.build.planning.versions import is_alias, order
-from flows.build.unpacking import GZIP, Limits, NotTakenError, unpack
+from flows.build.unpacking import GZIP, Limits, NotTakenError, require_known_encoding, unpack
 from flows.tables.file_types import FileType
 from larder.names import is_plain_name
 
@@ -69,7 +69,7 @@ class Catalog:
     url: str = field(repr=False)
     """A folder's path, `s3://…` or `https://…`."""
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """fsspec's storage options: endpoint and credentials."""
+    """fsspec's storage options: endpoint and credentials. Where they are given, nothing else counts."""
     limit_seconds: float = 20
     """How long one question may take."""
     limit_bytes: int = 100 * 2**30
@@ -173,7 +173,7 @@ class Catalog:
         reading = AS_IT_COMES if self._on_the_web else {"block_size": 2**24}
         try:
             with self._files.open(path, "rb", **reading) as source:
-                _require_known_encoding(source)
+                require_known_encoding(source)
                 unpack(source, packing, to, Limits(self.limit_bytes, self.fetch_seconds))
         except _UNREACHABLE as error:
             raise self._unreachable(error) from error
@@ -224,16 +224,21 @@ class Catalog:
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        limits: dict[str, Any] = {}
+        limits, options = dict[str, Any](), dict(self.options)
         if self._on_the_web:
             timeout = aiohttp.ClientTimeout(None, _CONNECT_SECONDS, _READ_SECONDS, _CONNECT_SECONDS)
             limits = {"client_kwargs": {"timeout": timeout, "trust_env": True}}
         elif self.url.startswith("s3://"):
             times = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _READ_SECONDS}
             limits = {"config_kwargs": {**times, "retries": {"max_attempts": 2}}}
+            if options:
+                from larder.s3 import own_fsspec_session
+
+                limits["config_kwargs"]["proxies"] = {}
+                options["session"] = own_fsspec_session()
         fresh = {"skip_instance_cache": True, "use_listings_cache": False}
         try:
-            files, root = url_to_fs(self.url, **limits, **fresh, **self.options)
+            files, root = url_to_fs(self.url, **limits, **fresh, **options)
         except _UNREACHABLE as error:
             raise self._unreachable(error) from error
         return files, root.rstrip("/")
@@ -286,13 +291,6 @@ class Catalog:
             raise self._unreachable(error) from error
         finally:
             asking.shutdown(wait=False)
-
-
-def _require_known_encoding(source: Any) -> None:
-    answer = getattr(source, "r", None)
-    encoding = str(answer.headers.get("Content-Encoding") or "identity") if answer else "identity"
-    if encoding.lower() not in ("identity", "gzip", "x-gzip"):
-        raise NotTakenError(f"the web server packs it by {encoding}, which is not asked for.")
 
 
 def _text(error: BaseException) -> str:

@@ -56,6 +56,18 @@ def unpack(source: Any, packing: str, to: Path, limits: Limits) -> None:
     packed.unlink()
 
 
+def require_known_encoding(source: Any) -> None:
+    """Return if a web server packs what it sends not at all, or by gzip.
+
+    Raises:
+        NotTakenError: if it packs it otherwise.
+    """
+    answer = getattr(source, "r", None)
+    encoding = str(answer.headers.get("Content-Encoding") or "identity") if answer else "identity"
+    if encoding.lower() not in ("identity", "gzip", "x-gzip"):
+        raise NotTakenError(f"the web server packs it by {encoding}, which is not asked for.")
+
+
 def _is_content(entry: zipfile.ZipInfo) -> bool:
     """Whether an entry of a zip file is none of those that macOS adds."""
     return not entry.is_dir() and not entry.filename.startswith("__MACOSX/")
