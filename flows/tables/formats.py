@@ -26,7 +26,9 @@ class Option:
 
 DELIMITER = Option(r"[^\r\n\"]", "one character, no quote and no end of a line")
 ANY_NAME = Option(r".+", "a name")
-LAYER = {"layer": ANY_NAME, "layer_name": ANY_NAME}
+ENCODING = Option(r"[\w .:-]+", "the name of an encoding, as latin-1")
+CRS = Option(r".+", "a coordinate reference system, as EPSG:2263")
+LAYER = {"layer": ANY_NAME, "layer_name": ANY_NAME, "crs": CRS}
 SHAPES = {
     "geom_column": ANY_NAME,
     "geometry_type": Option("points|lines|polygons", "points, lines or polygons"),
@@ -34,13 +36,13 @@ SHAPES = {
 OPTIONS = {
     FileType.CSV: {
         "delimiter": DELIMITER,
-        "encoding": Option(r"[\w.-]+", "the name of an encoding, as latin-1"),
+        "encoding": ENCODING,
         "quote": Option(r"[^\r\n]", "one character"),
     },
-    FileType.JSON: {"records": Option(r".+", "a path of keys, as result.records")},
+    FileType.JSON: {"records": Option(r".+", "a path of keys, as result.records"), "encoding": ENCODING},
     FileType.XLSX: {"sheet": ANY_NAME},
-    FileType.GEOJSON: LAYER,
-    FileType.SHAPEFILE: LAYER,
+    FileType.GEOJSON: {**LAYER, "encoding": ENCODING},
+    FileType.SHAPEFILE: {**LAYER, "encoding": ENCODING},
     FileType.GDB: LAYER,
 }
 """What an input's `custom` may say of how it is read, by its file type."""

@@ -11,6 +11,7 @@ from flows.tables.features_reader import features_to_parquet
 from flows.tables.file_types import FileType
 from flows.tables.json_reader import json_to_parquet
 from flows.tables.parquet_reader import parquet_to_parquet
+from flows.tables.shapefile_reader import shapefile_to_parquet
 from flows.tables.sheets_reader import xlsx_to_parquet
 
 Reader = Callable[[duckdb.DuckDBPyConnection, Path, Path, Mapping[str, Any]], list[str]]
@@ -22,6 +23,6 @@ READERS: dict[FileType, Reader] = {
     FileType.JSON: json_to_parquet,
     FileType.XLSX: xlsx_to_parquet,
     FileType.GEOJSON: features_to_parquet,
-    FileType.SHAPEFILE: features_to_parquet,
+    FileType.SHAPEFILE: shapefile_to_parquet,
     FileType.GDB: features_to_parquet,
 }

@@ -15,10 +15,11 @@ import duckdb
 from flows.tables.quoting import identifier, literal
 from larder.artifacts import Artifact, File, Frozen, Output, Warnings
 
-PARQUET = (
-    "format parquet, compression zstd, compression_level 1, row_group_size 122880, geoparquet_version 'BOTH'"
-)
+_PARQUET = "format parquet, compression zstd, compression_level 1, row_group_size 122880"
+PARQUET = f"{_PARQUET}, geoparquet_version 'BOTH'"
 """How every Parquet file is written. Of its own accord DuckDB forgets that a column without shapes is one."""
+WITHOUT_SYSTEM = f"{_PARQUET}, geoparquet_version 'NONE'"
+"""The same where the metadata of shapes are given: DuckDB cannot say that there is no reference system."""
 NO_PATH_COLUMNS = "hive_partitioning = false"
 """Said wherever DuckDB reads a file: what stands in its path is no part of its rows."""
 _opening = threading.Lock()

@@ -394,7 +394,7 @@ def test_a_layer_is_named_where_there_are_several(given, scratch):
     with zipfile.ZipFile(target, "w") as archive:
         for part in sorted((folder / "both").iterdir()):
             archive.write(part, part.name)
-    with pytest.raises(InputError, match=r"there is 2 layers; say .*one of one, other"):
+    with pytest.raises(InputError, match=r"there are 2 shapefiles; say .*one of one, other"):
         given(target.getvalue(), "shapefile", extension="shp.zip")
     assert given(target.getvalue(), "shapefile", extension="shp.zip", layer="other").rows == 1
     with pytest.raises(InputError, match="no layer third"):
