@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cli.server import Server, ServerMissing
 from flows.build import report
-from larder.artifacts import Frozen
+from larder.parameters import plain
 
 DEPLOYMENT = "build/build"
 POLL_SECONDS = 0.5
@@ -50,11 +50,7 @@ def run_on_worker(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
 
 
 def _create_run(server: Server, deployment_id: str, options: dict[str, Any]) -> str:
-    parameters = {
-        name: value.model_dump(mode="json") if isinstance(value, Frozen) else value
-        for name, value in options.items()
-    }
-    asked = {"parameters": parameters, "idempotency_key": uuid4().hex}
+    asked = {"parameters": plain(options), "idempotency_key": uuid4().hex}
     try:
         return str(server.ask(f"deployments/{deployment_id}/create_flow_run", asked)["id"])
     except httpx.HTTPError as error:

@@ -26,6 +26,7 @@ from larder import s3
 from larder.artifacts import Artifact
 from larder.environment import forget_prefect, reach_directly, settle
 from larder.names import is_plain_name
+from larder.parameters import require_sendable
 from larder.refusal import Problem, RefusedError
 from larder.settings import CHECKOUT, SettingsError, home_folder, settings, stack_environment
 from larder.store import Store, StoreError
@@ -144,6 +145,7 @@ def _answer(words: list[str], alone: bool, out: TextIO) -> dict[str, Any]:
         "force": sorted(asked.force),
         "fail_at": stage_named(asked.fail_at, "--fail-at") if asked.fail_at else None,
     }
+    require_sendable(f"recipe of {recipe.product}", options)
     if recipe.build.files and recipe.simulate is None:
         options["own_files"] = _carried(recipe, _folder(asked))
     if alone:

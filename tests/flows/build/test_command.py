@@ -187,6 +187,16 @@ def test_what_only_the_catalog_can_tell_is_refused_by_plan(product: Product) -> 
     assert run.state.message == document.error.message
 
 
+@pytest.mark.parametrize("words", [(), ("--on-worker",)])
+def test_what_the_server_could_not_keep_starts_no_run(product: Product, words: tuple[str, ...]) -> None:
+    product.inputs[0]["custom"] = {"rows": 10**20}
+    document = product.build(*words).document
+    assert (document["state"], document["flow_run_id"]) == ("refused", None)
+    assert f"custom.rows: found {10**20}; expected an integer of at most 64" in document["error"]["message"]
+    product.inputs[0]["custom"] = {"note": "x" * 2**19}
+    assert "which is Prefect's limit" in product.build(*words).document["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
