@@ -12,7 +12,7 @@ STORED = {"form": "stored"}
 """Validation context of a document from the bucket: file fields take artifacts alone."""
 
 _PART = r"\.*[^/.\x00-\x1f][^/\x00-\x1f]*"
-ARTIFACT_URI = rf"^s3://[^/]+/artifacts/({_PART}/)+[0-9a-f]{{12}}-{_PART}$"
+ARTIFACT_NAME = rf"^artifacts/({_PART}/)+[0-9a-f]{{12}}-{_PART}$"
 
 MEDIA_TYPES = {
     ".csv": "text/csv; charset=utf-8",
@@ -38,8 +38,8 @@ class Frozen(BaseModel):
 class Artifact(Frozen):
     """One file in the bucket, named by a result."""
 
-    uri: str = Field(pattern=ARTIFACT_URI)
-    """`s3://<bucket>/artifacts/…/<digest>-<file name>`"""
+    object_name: str = Field(pattern=ARTIFACT_NAME)
+    """`artifacts/…/<digest>-<file name>`; no bucket, so that a copied bucket is whole."""
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(ge=0)
     etag: str
@@ -50,7 +50,7 @@ class Artifact(Frozen):
     @property
     def name(self) -> str:
         """The file name that the stage gave."""
-        return self.uri.rsplit("/", 1)[1].split("-", 1)[1]
+        return self.object_name.rsplit("/", 1)[1].split("-", 1)[1]
 
 
 def _stored_form(value: object, info: ValidationInfo) -> object:

@@ -58,6 +58,9 @@ class Keeper(Protocol):
     def holds(self, key: str, holder: str) -> bool:
         """Whether this holder has it."""
 
+    def confirms(self, key: str, holder: str) -> bool:
+        """Whether this holder has it now, asked where it is kept."""
+
     def taken(self, key: str) -> bool:
         """Whether anybody has it."""
 
@@ -100,6 +103,9 @@ class FileKeeper:
     def holds(self, key: str, holder: str) -> bool:
         return self.held.get(key, ("", 0))[0] == holder
 
+    def confirms(self, key: str, holder: str) -> bool:
+        return self.holds(key, holder)
+
     def taken(self, key: str) -> bool:
         try:
             descriptor = os.open(self._path(key), os.O_RDWR | os.O_CLOEXEC)
@@ -128,6 +134,8 @@ class RedisKeeper:
     prefix: str
     seconds: float
     held: dict[str, str] = field(default_factory=dict)
+    interrupted: set[tuple[str, str]] = field(default_factory=set)
+    """Leases that were gone for a while, and which somebody else may have had."""
     guard: threading.Lock = field(default_factory=threading.Lock)
     renewing: threading.Thread | None = None
 
@@ -146,11 +154,16 @@ class RedisKeeper:
             if self.held.get(key) != holder:
                 return
             del self.held[key]
+            self.interrupted.discard((key, holder))
         with suppress(OSError, *_redis_errors()):
             self.redis.eval(RELEASE_SCRIPT, 1, self.prefix + key, holder)
 
     def holds(self, key: str, holder: str) -> bool:
         return self.held.get(key) == holder
+
+    def confirms(self, key: str, holder: str) -> bool:
+        kept = self.redis.get(self.prefix + key)
+        return kept == holder.encode() and self.holds(key, holder) and (key, holder) not in self.interrupted
 
     def taken(self, key: str) -> bool:
         return bool(self.redis.exists(self.prefix + key))
@@ -169,9 +182,14 @@ class RedisKeeper:
                     return
             for key, holder in held.items():
                 with suppress(OSError, *_redis_errors()):
-                    self.redis.eval(RENEW_SCRIPT, 1, self.prefix + key, holder, self._milliseconds)
+                    self._renew_one(key, holder)
                     if self.held.get(key) != holder:
                         self.redis.eval(RELEASE_SCRIPT, 1, self.prefix + key, holder)
+
+    def _renew_one(self, key: str, holder: str) -> None:
+        if self.redis.get(self.prefix + key) != holder.encode():
+            self.interrupted.add((key, holder))
+        self.redis.eval(RENEW_SCRIPT, 1, self.prefix + key, holder, self._milliseconds)
 
 
 class Leases:
@@ -260,13 +278,37 @@ def keeping(now: Settings) -> Iterator[None]:
         _kept.reset(token)
 
 
+class LeaseLost(Exception):  # noqa: N818
+    """A lease went to somebody else while its holder slept, or its keeper forgot it."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lease that is held."""
+
+    key: str
+    holder: str
+
+    def require(self) -> None:
+        """Return if the lease is still held, asked where it is kept. To be called before what others see.
+
+        Raises:
+            LeaseLost: it is not.
+        """
+        if not current_keeper().confirms(self.key, self.holder):
+            raise LeaseLost(
+                f"The lease on {self.key} was lost: this process was stopped for longer than it lasts, or "
+                "its keeper failed over. Whoever has it now goes on. Run again to see what holds."
+            )
+
+
 @contextmanager
-def lease(key: str) -> Iterator[None]:
+def lease(key: str) -> Iterator[Held]:
     """Hold the lease on `key`, waiting for it first."""
     leases, holder = Leases(), uuid4().hex
     leases.acquire_lock(key, holder)
     try:
-        yield
+        yield Held(key, holder)
     finally:
         leases.release_lock(key, holder)
 

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, TypeAdapter
 
-from larder.run import Run, Step
+from larder.outcomes import Step
+from larder.run import Run
 from larder.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -15,23 +16,24 @@ log = logging.getLogger(__name__)
 class Row(BaseModel):
     """What became of one stage of one run."""
 
+    pipeline: str
     product: str
     stage: str
     outcome: str
     seconds: float
     """That it took now."""
-    saved: float
-    """Seconds that a reused result took when it was made."""
-    stored: int
-    """Bytes of the artifacts that it put into the bucket."""
+    saved_seconds: float
+    """What a reused result took when it was made."""
+    stored_bytes: int
+    """Of the artifacts that it put into the bucket."""
 
 
 ROWS = TypeAdapter(list[Row])
 
 
 def folder(now: Settings) -> Path:
-    """Where tallies are left, if somebody made it to collect them there."""
-    return now.home / "tallies"
+    """Where they are left, if somebody made it to collect them there."""
+    return now.home / "metrics"
 
 
 def leave(run: Run) -> None:
@@ -40,7 +42,7 @@ def leave(run: Run) -> None:
     if not collected.is_dir():
         return
     product = str(run.labels.get("product", ""))
-    rows = [_row(product, step) for step in run.in_order if step.outcome is not None]
+    rows = [_row(run.pipeline, product, step) for step in run.outcomes.in_order if step.outcome is not None]
     written = collected / f"{uuid4().hex}.new"
     try:
         written.write_bytes(ROWS.dump_json(rows))
@@ -49,12 +51,13 @@ def leave(run: Run) -> None:
         log.warning("What became of the stages is not counted in the metrics: %s", error)
 
 
-def _row(product: str, step: Step) -> Row:
+def _row(pipeline: str, product: str, step: Step) -> Row:
     return Row(
+        pipeline=pipeline,
         product=product,
         stage=step.stage,
         outcome=str(step.outcome),
         seconds=step.seconds or 0,
-        saved=step.saved or 0,
-        stored=step.stored or 0,
+        saved_seconds=step.saved_seconds or 0,
+        stored_bytes=step.stored_bytes or 0,
     )

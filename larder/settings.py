@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
@@ -66,7 +66,9 @@ class Settings(BaseSettings):
     home: Annotated[Path, BeforeValidator(values.folder)] = CHECKOUT / ".larder"
     """Where the local stack, scratch and leases live."""
     parallel: int = Field(8, ge=1, le=256)
-    """Inputs that are loaded at once."""
+    """Stages that run at once in one run."""
+    runner: Literal["threads", "processes"] = "threads"
+    """Where stages are executed: on threads of the run's process, or in processes of their own."""
     input_bytes: int = Field(100 * 2**30, ge=1)
     """How large one input may be, unpacked."""
     input_seconds: float = Field(3600, gt=0)
@@ -91,7 +93,7 @@ class Settings(BaseSettings):
     """The variables that `value_from: {env: NAME}` of a recipe may read."""
     lease_seconds: float = Field(15, ge=1, le=3600)
     """How long a lease outlives its holder."""
-    store_seconds: float = Field(60, ge=0, le=3600)
+    store_seconds: float = Field(600, ge=0, le=86_400)
     """How long one stage keeps trying a store that does not answer."""
     timezone: Annotated[str, AfterValidator(values.timezone_name)] = "America/New_York"
     """The time zone in which a run has its day."""

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import logging
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,12 +16,15 @@ from typing import Any, BinaryIO, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 Answer = TypeVar("Answer")
+log = logging.getLogger(__name__)
 
 PART_BYTES = 16 * 2**20
 WHOLE_COPY_BYTES = 5 * 10**9
 THREADS = 4
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
+SAID_PAUSE_SECONDS = 1.0
+SAY_EVERY_SECONDS = 30.0
 NOT_WORTH_RETRYING = frozenset(
     {
         "AccessDenied",
@@ -50,17 +55,25 @@ class Absent(StoreError):  # noqa: N818
     def __init__(self, uri: str) -> None:
         super().__init__(uri, f"{uri} is not there.")
 
+    def __reduce__(self) -> tuple[type["Absent"], tuple[str]]:
+        return Absent, (self.uri,)
+
 
 class Damaged(StoreError):  # noqa: N818
     """The object is there and is not what it should be.
 
     Attributes:
         found: what is wrong with it, in a few words
+        etag: of what was read, where it was read
     """
 
-    def __init__(self, uri: str, found: str) -> None:
+    def __init__(self, uri: str, found: str, etag: str | None = None) -> None:
         super().__init__(uri, f"{uri} is damaged: {found}.")
         self.found = found
+        self.etag = etag
+
+    def __reduce__(self) -> tuple[type["Damaged"], tuple[str, str, str | None]]:
+        return Damaged, (self.uri, self.found, self.etag)
 
 
 class Unreachable(StoreError):  # noqa: N818
@@ -74,22 +87,39 @@ class Unreachable(StoreError):  # noqa: N818
             "Nothing that was finished is lost. Look whether the store runs and lets us in, then run again.",
         )
         self.endpoint = endpoint
+        self.cause = cause
+
+    def __reduce__(self) -> tuple[type["Unreachable"], tuple[str, str, Exception]]:
+        return Unreachable, (self.uri, self.endpoint, OSError(" ".join(str(self.cause).split())))
 
 
 @dataclass
 class Patience:
-    """How long the store may go on failing, in seconds, over all calls together."""
+    """How long the store may go on failing, in seconds of the clock, over all calls and threads together."""
 
     seconds: float
+    counted_until: float = 0.0
+    said_at: float = 0.0
+    guard: threading.Lock = field(default_factory=threading.Lock)
 
-    def wait(self, lost_seconds: float, pause_seconds: float) -> bool:
-        """Sleep before the next attempt; False where no time is left for one."""
-        self.seconds -= lost_seconds
-        if self.seconds <= 0:
-            return False
-        pause = min(pause_seconds, self.seconds)
+    def wait(self, failing_since: float, pause_seconds: float, about: str) -> bool:
+        """Sleep before the next attempt; False where no time is left for one.
+
+        Args:
+            failing_since: when the attempt began that failed, on the monotonic clock
+            about: what is waited for, for the log
+        """
+        with self.guard:
+            now = time.monotonic()
+            self.seconds -= max(0.0, now - max(failing_since, self.counted_until))
+            self.counted_until = max(now, self.counted_until)
+            if self.seconds <= 0:
+                return False
+            pause = min(pause_seconds, self.seconds)
+            if now - self.said_at > SAY_EVERY_SECONDS and pause >= SAID_PAUSE_SECONDS:
+                self.said_at = now
+                log.warning("Waiting for the object store: %s. It is given %.0f s more.", about, self.seconds)
         time.sleep(pause)
-        self.seconds -= pause
         return True
 
 
@@ -172,6 +202,14 @@ class Store:
     def stat(self, name: str) -> Stored:
         """Size, ETag and time of an object."""
         return self._head(name)[0]
+
+    def digest_of(self, stored: Stored) -> str:
+        """sha256 of an object's bytes: as the store keeps it, else by reading them."""
+        _, checksum = self._head(stored.name)
+        if checksum and "-" not in checksum:
+            return base64.b64decode(checksum).hex()
+        with Path("/dev/null").open("wb") as nowhere:
+            return self._stream(stored.name, stored.size, stored.etag, nowhere)
 
     def write(
         self, name: str, content: bytes, media_type: str, labels: Mapping[str, str] | None = None
@@ -409,7 +447,7 @@ class Store:
                     return call()
             except (BotoCoreError, ClientError, OSError) as error:
                 final = isinstance(error, ClientError) and _code(error) in NOT_WORTH_RETRYING
-                if final or not self.patience.wait(time.monotonic() - began, pause):
+                if final or not self.patience.wait(began, pause, _first_line(error)):
                     raise Unreachable(self.uri(name), self.client.meta.endpoint_url, error) from error
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -450,6 +488,10 @@ def _sha256(content: bytes) -> bytes:
 
 def _text(digest: bytes) -> str:
     return base64.b64encode(digest).decode()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
 
 
 def _code(error: ClientError) -> str:
