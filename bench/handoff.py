@@ -18,7 +18,8 @@ import os, resource
 from pathlib import Path
 from larder.artifacts import File, Output
 from larder.definition import Definition
-from larder.orchestration import pipeline, stage
+from larder.pipeline import pipeline
+from larder.stage import stage
 
 class Table(Output):
     file: File

@@ -32,7 +32,7 @@ exports:
 OURS = """
 from flows.build.flow import build
 from flows.build.recipe.file import parse_recipe
-from larder.run import listening
+from larder.outcomes import listening
 recipe = parse_recipe(RECIPE, "bench")
 steps = {}
 def hear(step):

@@ -1,4 +1,4 @@
-"""Builds through the deployment, and follows the run to its end."""
+"""Runs through the deployment, and follows the run to its end."""
 
 import time
 from typing import Any, TextIO
@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from cli.asked import Asked
 from cli.server import Server, ServerMissing
-from flows.build import report
+from larder import report
 from larder.parameters import plain
 
-DEPLOYMENT = "build/build"
 POLL_SECONDS = 0.5
 SILENCE_SECONDS = 120
 LONG_SECONDS = 1.0
@@ -23,26 +23,25 @@ PAGE = 200
 STATES = {"Completed": "executed", "Cached": "reused", "Pending": "waiting"}
 
 
-def run_on_worker(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
-    """Build on a worker, with a live view of the stages; the document that says what it came to.
+def run_on_worker(asked: Asked, out: TextIO) -> dict[str, Any]:
+    """Run a pipeline on a worker, with a live view of the stages; the document that says what it came to.
 
     Raises:
         ServerMissing: there is no server, or it has no deployment.
     """
     server = Server()
-    deployment = server.ask(f"deployments/name/{DEPLOYMENT}")
+    name = asked.pipeline.deployment_name
+    deployment = server.ask(f"deployments/name/{name}")
     if deployment is None:
-        raise ServerMissing(
-            f"The Prefect server has no deployment {DEPLOYMENT}. Run ./setup.sh, which makes it."
-        )
-    run_id = _create_run(server, deployment["id"], options)
+        raise ServerMissing(f"The Prefect server has no deployment {name}. Run ./setup.sh, which makes it.")
+    run_id = _create_run(server, deployment["id"], asked.options)
     print(f"Prefect UI: {server.run_page(run_id)}", file=out, flush=True)
     try:
         run = _follow(server, run_id, Console(file=out, highlight=False))
     except KeyboardInterrupt:
         print("The run goes on without being followed; the UI shows it.", file=out)
         raise
-    answer = _report(server, run_id) or _without_report(run, options["recipe"].product)
+    answer = _report(server, run_id) or _without_report(run, asked)
     warnings = answer.pop("warnings", {})
     for stage in answer["stages"]:
         print(report.stage_line(stage, warnings.get(report.title_of(stage), ())), file=out)
@@ -54,7 +53,7 @@ def _create_run(server: Server, deployment_id: str, options: dict[str, Any]) -> 
     try:
         return str(server.ask(f"deployments/{deployment_id}/create_flow_run", asked)["id"])
     except httpx.HTTPError as error:
-        raise ServerMissing(f"The Prefect server at {server.url} did not take the build: {error}.") from error
+        raise ServerMissing(f"The Prefect server at {server.url} did not take the run: {error}.") from error
 
 
 def _follow(server: Server, run_id: str, console: Console) -> dict[str, Any]:
@@ -127,8 +126,8 @@ def _report(server: Server, run_id: str) -> dict[str, Any] | None:
     return answer
 
 
-def _without_report(run: dict[str, Any], product: str) -> dict[str, Any]:
+def _without_report(run: dict[str, Any], asked: Asked) -> dict[str, Any]:
     said = (run["state"] or {}).get("message") or "see its logs in the UI"
     message = f"The run ended {run['state_name']} and left no report: {said}"
-    answer = report.refusal(RuntimeError(message), product)
+    answer = asked.refusal(RuntimeError(message))
     return {**answer, "state": "failed", "flow_run_id": run["id"]}

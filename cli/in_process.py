@@ -1,45 +1,42 @@
-"""Builds in this process, against the Prefect server."""
+"""Runs in this process, against the Prefect server."""
 
 from typing import Any, TextIO
 
+from cli.asked import Asked
 from cli.server import Server
-from flows.build import report
-from flows.build.flow import build
-from larder.run import Audience, Step, listening
+from larder.outcomes import Step, listening
+from larder.report import line
 
 
-def run_here(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
-    """Build, saying each step as it happens; the document that says what it came to.
+def run_in_process(asked: Asked, out: TextIO) -> dict[str, Any]:
+    """Run a pipeline, saying each step as it happens; the document that says what it came to.
 
     Raises:
         ServerMissing: there is no server to run against.
     """
     server = Server()
-    answer = run_said(options, out)
-    if answer["flow_run_id"]:
-        print(f"Prefect UI: {server.run_page(answer['flow_run_id'])}", file=out)
-    return answer
+    document = run_said(asked, out)
+    if document["flow_run_id"]:
+        print(f"Prefect UI: {server.run_page(document['flow_run_id'])}", file=out)
+    return document
 
 
-def run_said(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
+def run_said(asked: Asked, out: TextIO) -> dict[str, Any]:
     """Call the flow, and say each step as it happens; steps of several threads in lines of their own."""
+    from larder.orchestration.flow import flow_of
+    from larder.orchestration.page import ended_run
 
     def hear(step: Step) -> None:
-        out.write(f"{report.line(step)}\n")
+        out.write(f"{line(step)}\n")
         out.flush()
 
+    value, error = None, None
     with listening(hear) as audience:
         try:
-            published = build(**options)
-        except Exception as error:  # noqa: BLE001
-            return _document(audience, options, None, error)
-    return _document(audience, options, published, None)
-
-
-def _document(
-    audience: Audience, options: dict[str, Any], published: Any, error: Exception | None
-) -> dict[str, Any]:
+            value = flow_of(asked.pipeline)(**asked.options)
+        except Exception as raised:  # noqa: BLE001
+            error = raised
     if audience.runs:
-        return report.of_run(audience.runs[-1], published, error)
+        return asked.pipeline.report.document(ended_run(audience.runs[0], value, error))
     failure = error or RuntimeError("the run did not begin")
-    return {**report.refusal(failure, options["recipe"].product), "state": "failed"}
+    return {**asked.refusal(failure), "state": "failed"}

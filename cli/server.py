@@ -12,7 +12,7 @@ BUSY_SECONDS = 30
 BUSY_PAUSE_SECONDS = 1.0
 BUSY = frozenset({429, 502, 503, 504})
 """What a server answers that can be asked again; Prefect's does where SQLite is locked."""
-REMEDY = "Start one with ./setup.sh, or build without one: python -m flows.build.flow RECIPE."
+REMEDY = "Start one with ./setup.sh, or build without one: python -m flows.build RECIPE."
 
 
 class ServerMissing(Exception):  # noqa: N818

@@ -1,4 +1,4 @@
-"""Builds with no server and no worker: Prefect's temporary API, in a home of its own."""
+"""Runs with no server and no worker: Prefect's temporary API, in a home of its own."""
 
 import logging
 from typing import Any, TextIO
@@ -15,6 +15,7 @@ from prefect.settings import (
 )
 
 from blocks.storage import register_blocks
+from cli.asked import Asked
 from cli.in_process import run_said
 from larder import s3
 from larder.settings import settings
@@ -23,8 +24,8 @@ from larder.store import Unreachable
 STARTUP_SECONDS = 120
 
 
-def run_alone(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
-    """Build with a temporary API, which takes some seconds to come up."""
+def run_without_server(asked: Asked, out: TextIO) -> dict[str, Any]:
+    """Run a pipeline with a temporary API, which takes some seconds to come up."""
     now = settings()
     logging.getLogger("prefect").setLevel(logging.CRITICAL)
     print("No server is used: this run will not be in the Prefect UI.", file=out, flush=True)
@@ -44,4 +45,4 @@ def run_alone(options: dict[str, Any], out: TextIO) -> dict[str, Any]:
         restore_defaults=[PREFECT_API_URL],
     ):
         register_blocks(now)
-        return run_said(options, out)
+        return run_said(asked, out)

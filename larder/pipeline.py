@@ -1,6 +1,5 @@
 """A pipeline: a function that calls stages and actions, written once and read by a run or a forecast."""
 
-import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -27,9 +26,6 @@ class Pipeline(Generic[Parameters, Returned]):
     """Where its parameter `configuration` comes from."""
     deployment: str | None = None
     """`flow/deployment`, where its name is not `<name>/<name>`."""
-
-    def __post_init__(self) -> None:
-        functools.update_wrapper(self, self.body)
 
     def __call__(self, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Returned:
         """Run it: within another pipeline as a part of that, else as a flow run of its own."""

@@ -1,7 +1,7 @@
 """What a run came to: one JSON document for programs, lines and one Markdown page for people."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import quote
 
@@ -26,6 +26,8 @@ class Ended:
     value: Any = None
     """What the pipeline's body returned."""
     error: Exception | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """What stages returned, by title."""
 
     @property
     def state(self) -> str:

@@ -14,6 +14,7 @@ from larder.artifacts import Artifact, Output, files_of
 from larder.definition import Context
 from larder.execution import RunInfo
 from larder.executors import Executor
+from larder.keys import NoKeyError
 from larder.leases import lease
 from larder.outcomes import Outcomes
 from larder.results import Persisted
@@ -58,7 +59,10 @@ class Known:
         Raises:
             KeyError: it is no result of this run.
         """
-        return self.by_digest[keys.digest(value)]
+        try:
+            return self.by_digest[keys.digest(value)]
+        except NoKeyError as error:
+            raise KeyError(str(error)) from error
 
     def include(self, other: "Known") -> None:
         """Remember the results of a run within this one too."""

@@ -13,8 +13,8 @@ from prometheus_client import start_http_server
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from larder import metrics as tally
-from larder.run import Outcome
+from larder import metrics
+from larder.outcomes import Outcome
 from larder.settings import settings
 from stack.servers import POOL
 
@@ -59,7 +59,7 @@ class Stages(Collector):
             families.append(family)
         for row in rows:
             self.sums[row.product, row.stage, row.outcome].update(
-                {"stages": 1, "seconds": row.seconds, "saved": row.saved, "stored": row.stored}
+                {"stages": 1, "seconds": row.seconds, "saved": row.saved_seconds, "stored": row.stored_bytes}
             )
         return families
 
@@ -67,10 +67,10 @@ class Stages(Collector):
         """Nothing: without it, registering would collect once."""
         return []
 
-    def _arrived(self) -> Iterator[tally.Row]:
+    def _arrived(self) -> Iterator[metrics.Row]:
         for file in self.folder.glob("*.json"):
             try:
-                yield from tally.ROWS.validate_json(file.read_bytes())
+                yield from metrics.ROWS.validate_json(file.read_bytes())
             except (OSError, ValueError) as error:
                 log.warning("Left out of the metrics: %s: %s", file, error)
             file.unlink(missing_ok=True)
@@ -87,7 +87,7 @@ def serve_metrics(folder: Path, port: int) -> int:
 
 def main() -> None:
     """Serves the metrics and is the worker."""
-    serve_metrics(tally.folder(settings()), METRICS_PORT)
+    serve_metrics(metrics.folder(settings()), METRICS_PORT)
     sys.argv = [
         *("prefect", "worker", "start", "--pool", POOL, "--type", "process"),
         *("--name", socket.gethostname(), "--with-healthcheck"),

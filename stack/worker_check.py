@@ -13,12 +13,14 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.context import FlowRunContext
 
-from blocks.storage import BlockMissing, connection, load_bucket
-from flows.build.report import UI_TYPE
+from larder import s3
 from larder.leases import LeaseUnavailable, current_keeper, lease
-from larder.orchestration import run_client
-from larder.run import NoRunError
+from larder.orchestration import block
+from larder.orchestration.block import BlockMissing
+from larder.orchestration.flow import run_client
+from larder.report import UI_TYPE
 from larder.settings import settings
+from larder.stage import NoRunError
 
 ELSEWHERE = "larder-doctor-elsewhere"
 """A bucket that is nobody's."""
@@ -32,7 +34,7 @@ def probe() -> None:
     """Try what every build needs, and leave what was found beside the flow run, for the doctor."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
-        raise NoRunError("The probe runs as a Prefect flow, not by itself.")
+        raise NoRunError
     client = run_client(context)
     found = {
         "worker": socket.gethostname(),
@@ -46,8 +48,8 @@ def probe() -> None:
 
 def bucket(client: SyncPrefectClient) -> Found:
     """Write, read, list and delete through the saved block, and try a bucket that is not ours."""
-    block = load_bucket(settings(), client)
-    store, name, content = connection(block), block.bucket_name, uuid.uuid4().bytes
+    now, _ = block.load(settings(), client)
+    store, name, content = s3.client(now), now.bucket_name, uuid.uuid4().bytes
     key = f"doctor/{uuid.uuid4().hex}"
     store.put_object(Bucket=name, Key=key, Body=content)
     read = store.get_object(Bucket=name, Key=key)["Body"].read()

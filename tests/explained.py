@@ -1,22 +1,20 @@
 """What `larder explain` says of a recipe, asked in this process."""
 
-from datetime import UTC, datetime
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from flows.build.catalog import Catalog
 from flows.build.command_files import named
-from flows.build.explain import Explainer, Forecast
+from flows.build.flow import build
 from flows.build.recipe.schema import Recipe
-from larder import s3
+from larder.connection import open_store
+from larder.forecast import Entry, forecast
 from larder.settings import settings
-from larder.store import Store
 
 
-def explained(recipe: Recipe, folder: Path | None = None) -> list[Forecast]:
+def explained(recipe: Recipe, folder: Path | None = None) -> list[Entry]:
     """What a build that began now would do with each stage, where the recipe's own files lie in a folder."""
     now = settings()
-    day = datetime.now(UTC).astimezone(ZoneInfo(now.timezone)).date()
-    store, catalog = Store(s3.client(now), now.bucket_name), Catalog.at(now.catalog_url, {})
-    files = named(recipe, folder, store) if folder else None
-    return Explainer(recipe, store, catalog, day, files).forecasts()
+    arguments: dict[str, object] = {"recipe": recipe}
+    if folder and (files := named(recipe, folder)):
+        arguments["command_files"] = files
+    entries = forecast(build, arguments, now, open_store(now)).entries
+    return [entry for entry in entries if not entry.is_action]

@@ -69,7 +69,7 @@ def _build(environment: dict[str, str], recipe: Recipe, hold_at: str | None, tol
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from flows.build.flow import build, report
-    from larder.run import Step, listening
+    from larder.outcomes import Step, listening
 
     for name in [name for name in os.environ if name.startswith("LARDER_") and name not in environment]:
         del os.environ[name]

@@ -6,7 +6,10 @@ from pathlib import Path
 
 from larder.artifacts import File, Output
 from larder.definition import Definition
-from larder.orchestration import pipeline, stage
+from larder.orchestration.reader import RunReader
+from larder.pipeline import pipeline
+from larder.run import Run
+from larder.stage import current_reader, stage
 
 Executed = Callable[[], list[str]]
 """Asks which stages were executed since it was last asked."""
@@ -41,7 +44,7 @@ drawn, doubled, totalled = (
 )
 
 
-@pipeline
+@pipeline(name="tiny")
 def tiny(seed: int = 3, offset: int = 0) -> Text:
     """draw → double → total."""
     numbers = drawn(seed)
@@ -64,3 +67,10 @@ def record(name: str) -> None:
     """Leave a line in `TINY_LOG`."""
     with Path(os.environ["TINY_LOG"]).open("a") as log:
         log.write(f"{name}\n")
+
+
+def current_run() -> Run:
+    """The run that reads the body which calls this."""
+    reader = current_reader()
+    assert isinstance(reader, RunReader)
+    return reader.run

@@ -2,6 +2,7 @@
 
 import sys
 
-from cli.main import build_alone
+from cli.build import build_without_server
+from cli.main import invoke
 
-sys.exit(build_alone(sys.argv[1:]))
+sys.exit(invoke(build_without_server, None, "python -m flows.build"))

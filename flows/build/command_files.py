@@ -1,53 +1,63 @@
 """The files that a recipe's commands use: found beside the recipe, carried to where the build runs."""
 
-import hashlib
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from larder.store import Store
-from larder import results
-from larder.artifacts import Artifact, media_type
-from flows.tables.folders import below, pack
-from larder.refusal import Problem, RefusedError
 from flows.build.recipe.schema import Recipe
+from flows.build.stages.command import CommandFiles
+from flows.tables.folders import below, pack
+from larder import keys, transfer
+from larder.artifacts import Artifact, media_type
+from larder.refusal import Problem, RefusedError
+from larder.store import Store
 
 NAME = "files.tar"
 
 
-def carried(recipe: Recipe, folder: Path, store: Store) -> Artifact | None:
+def carried(recipe: Recipe, folder: Path, store: Store) -> CommandFiles | None:
     """Puts the files into the bucket as one archive; None where the recipe uses none.
 
     Raises:
         RefusedError: a pattern matches nothing, or a link to outside the folder.
     """
-    with _packed(recipe, folder) as archive:
-        return results.put_artifact(store, recipe.product, archive, None) if archive else None
+    with _packed(recipe, folder) as packed:
+        if packed is None:
+            return None
+        archive, digests = packed
+        return CommandFiles(archive=transfer.put_artifact(store, recipe.product, archive), files=digests)
 
 
-def named(recipe: Recipe, folder: Path, store: Store) -> Artifact | None:
-    """The artifact that `carried` would make; nothing is written.
+def named(recipe: Recipe, folder: Path) -> CommandFiles | None:
+    """What `carried` would make; nothing is written.
 
     Raises:
         RefusedError: a pattern matches nothing, or a link to outside the folder.
     """
-    with _packed(recipe, folder) as archive:
-        if archive is None:
+    with _packed(recipe, folder) as packed:
+        if packed is None:
             return None
+        archive, digests = packed
         content = archive.read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
-        uri = store.uri(f"artifacts/{recipe.product}/{sha256[:12]}-{NAME}")
-        return Artifact(uri=uri, sha256=sha256, bytes=len(content), etag="", media_type=media_type(archive))
+        sha256 = keys.sha256(content)
+        artifact = Artifact(
+            object_name=f"artifacts/{recipe.product}/{sha256[:12]}-{NAME}",
+            sha256=sha256,
+            bytes=len(content),
+            etag="",
+            media_type=media_type(archive),
+        )
+        return CommandFiles(archive=artifact, files=digests)
 
 
-def require_carried(recipe: Recipe, own_files: Artifact | None) -> None:
+def require_carried(recipe: Recipe, command_files: CommandFiles | None) -> None:
     """Return if the files are there that the recipe's commands use.
 
     Raises:
         RefusedError: they are not.
     """
-    if recipe.simulate is None and recipe.build.files and own_files is None:
+    if recipe.simulate is None and recipe.build.files and command_files is None:
         expected = "to be built by `larder build`, which carries them"
         found = ", ".join(recipe.build.files)
         raise RefusedError(
@@ -56,7 +66,7 @@ def require_carried(recipe: Recipe, own_files: Artifact | None) -> None:
 
 
 @contextmanager
-def _packed(recipe: Recipe, folder: Path) -> Iterator[Path | None]:
+def _packed(recipe: Recipe, folder: Path) -> Iterator[tuple[Path, dict[str, str]] | None]:
     if recipe.simulate is not None or not recipe.build.files:
         yield None
         return
@@ -72,7 +82,12 @@ def _packed(recipe: Recipe, folder: Path) -> Iterator[Path | None]:
             _require_below(recipe, folder, path, f"stage_config.builds.build.files[{at}]")
         found |= matching | {path.resolve() for path in matching if path.is_symlink()}
     with tempfile.TemporaryDirectory(prefix="larder-files-") as scratch:
-        yield pack(folder, found, Path(scratch) / NAME)
+        digests = {
+            str(path.relative_to(folder)): keys.sha256(path.read_bytes())
+            for path in sorted(found)
+            if path.is_file()
+        }
+        yield pack(folder, found, Path(scratch) / NAME), digests
 
 
 def _require_below(recipe: Recipe, folder: Path, path: Path, place: str) -> None:

@@ -1,27 +1,67 @@
 """The stages of a build: their functions, what counts in their keys, and where their results lie."""
 
-from larder.definition import Definition
+from collections.abc import Mapping
+from typing import cast
 
-from larder.artifacts import Output
-from flows.build.stages import build
-from flows.build.stages import command
-from flows.build.stages import load
+from flows.build.catalog import Catalog, CatalogUnreachable
+from flows.build.planning.versions import newest_before
+from flows.build.recipe.schema import Recipe, finds_previous, is_floating
+from flows.build.releases import Releases
+from flows.build.stages import build, command, load, package, plan, simulate
 from flows.tables import model
-from flows.build.stages import package
-from flows.build.stages import plan
-from flows.build.stages import simulate
-from flows.build.catalog import CatalogUnreachable
+from larder.definition import Context, Definition
 
-KNOWN_AT_RUN_TIME = frozenset({"day", "catalog", "releases"})
-"""What only a clock, the catalog and the bucket know; a plan's key counts the recipe and the run instead."""
 INPUT_FOLDER = "_inputs/{dataset.id}"
 INPUT_TITLE = "{dataset.version}"
+UNCOUNTED = (
+    "flows.build.recipe.schema",
+    "flows.build.recipe.lock",
+    "flows.build.recipe.file",
+    "flows.build.recipe.document",
+)
+"""What a recipe may hold; what follows from it stands in `rules`, and counts."""
+
+
+def catalog_of(context: Context) -> Catalog:
+    """The catalog that the settings name; one on S3 is read with the keys of our own store."""
+    now = context.settings
+    return Catalog.at(now.catalog_url, context.store.fsspec, now.input_bytes, now.input_seconds)
+
+
+def day_of(context: Context) -> object:
+    """The day of the run."""
+    return context.day
+
+
+def releases_of(context: Context) -> Releases:
+    """What real builds have published of the run's product."""
+    return Releases(context.store, str(context.labels["product"]))
+
+
+def floats(arguments: Mapping[str, object]) -> bool:
+    """Whether a recipe's lock can change while its text and its releases do not."""
+    return is_floating(cast(Recipe, arguments["recipe"]))
+
+
+def previous_release(context: Context, arguments: Mapping[str, object]) -> str | None:
+    """The newest release before the version of a recipe whose commands are to know it."""
+    recipe = cast(Recipe, arguments["recipe"])
+    if recipe.version is None or not finds_previous(recipe):
+        return None
+    return newest_before(releases_of(context).versions(), recipe.version)
+
+
+RESOLVED_FROM = {"day": day_of, "catalog": catalog_of, "releases": releases_of}
+"""What only a clock, the catalog and the bucket know; a plan's key counts the recipe instead."""
 
 PLAN = Definition(
     stage="plan",
     function=plan.plan,
-    outside_key=KNOWN_AT_RUN_TIME,
-    once_per_run="run",
+    supplied=RESOLVED_FROM,
+    seen={"previous": previous_release},
+    once_per_run=floats,
+    in_memory=True,
+    uncounted=UNCOUNTED,
     libraries=("pyyaml",),
 )
 LOAD = Definition(
@@ -30,7 +70,8 @@ LOAD = Definition(
     folder=INPUT_FOLDER,
     title=INPUT_TITLE,
     labelled=True,
-    outside_key=frozenset({"catalog", "say"}),
+    supplied={"catalog": catalog_of},
+    uncounted=UNCOUNTED,
     libraries=("duckdb", "ijson", "pyogrio", "python-calamine"),
     retries=2,
     retry_on=(CatalogUnreachable, ConnectionError, TimeoutError),
@@ -40,7 +81,7 @@ MODEL = Definition(
     function=model.model,
     labelled=True,
     label_in_key=True,
-    outside_key=frozenset({"say"}),
+    uncounted=UNCOUNTED,
     libraries=("duckdb",),
 )
 COMMAND = Definition(
@@ -48,16 +89,24 @@ COMMAND = Definition(
     function=command.command,
     labelled=True,
     label_in_key=True,
-    outside_key=frozenset({"limit_seconds", "say"}),
+    outside_key=frozenset({"limit_seconds"}),
+    uncounted=UNCOUNTED,
 )
-BUILD = Definition(stage="build", function=build.build)
-PACKAGE = Definition(stage="package", function=package.package, libraries=("duckdb", "pyogrio", "xlsxwriter"))
+BUILD = Definition(stage="build", function=build.build, uncounted=UNCOUNTED)
+PACKAGE = Definition(
+    stage="package",
+    function=package.package,
+    uncounted=UNCOUNTED,
+    libraries=("duckdb", "pyogrio", "xlsxwriter"),
+)
 
 SIMULATED_PLAN = Definition(
     stage="plan",
     function=simulate.plan,
-    outside_key=KNOWN_AT_RUN_TIME,
-    once_per_run="run",
+    supplied=RESOLVED_FROM,
+    once_per_run=floats,
+    in_memory=True,
+    uncounted=UNCOUNTED,
     libraries=("pyyaml",),
 )
 SIMULATED_LOAD = Definition(
@@ -67,11 +116,20 @@ SIMULATED_LOAD = Definition(
     title=INPUT_TITLE,
     labelled=True,
     outside_key=frozenset({"seconds"}),
+    uncounted=UNCOUNTED,
     libraries=("duckdb",),
 )
 SIMULATED_BUILD = Definition(
-    stage="build", function=simulate.build, outside_key=frozenset({"seconds"}), libraries=("duckdb",)
+    stage="build",
+    function=simulate.build,
+    outside_key=frozenset({"seconds"}),
+    uncounted=UNCOUNTED,
+    libraries=("duckdb",),
 )
 SIMULATED_PACKAGE = Definition(
-    stage="package", function=simulate.package, outside_key=frozenset({"seconds"}), libraries=("duckdb",)
+    stage="package",
+    function=simulate.package,
+    outside_key=frozenset({"seconds"}),
+    uncounted=UNCOUNTED,
+    libraries=("duckdb",),
 )

@@ -1,264 +1,196 @@
-"""Makes `packages/<product>/<version>/` be what the results say, and reads what was published."""
+"""Makes `packages/<product>/<version>/` be what the results say."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import ValidationError
-
-from larder.leases import lease
-from larder.store import Absent, Damaged, Store, Stored
-from larder import keys
-from larder.artifacts import Artifact, Frozen
-from flows.build.planning.versions import newest, newest_before
-from flows.build.recipe.lock import Lock
-from larder.refusal import Problem, RefusedError
-from flows.build.recipe.schema import Recipe
+from flows.build.package_document import (
+    DOCUMENT,
+    LOCK,
+    METADATA,
+    MOST_BYTES,
+    SOURCES,
+    Folder,
+    Origin,
+    PackageDocument,
+    Published,
+    PublishedFile,
+)
+from flows.build.planning.versions import newest_before
 from flows.build.recipe.file import parse_recipe
-from larder.results import Found
-
-DOCUMENT = "package.json"
-METADATA = "build_metadata.json"
-LOCK = "recipe.lock.yml"
-SOURCES = "source_data_versions.csv"
-MOST_BYTES = 16 * 2**20
-
-
-class Publishing(StrEnum):
-    """What publishing came to."""
-
-    PUBLISHED = "published"
-    UNCHANGED = "unchanged"
-    REPAIRED = "repaired"
-    KEPT = "kept"
+from flows.build.recipe.lock import Lock
+from flows.build.releases import Releases
+from flows.tables.exports import Package
+from larder.action import Action, Ahead
+from larder.artifacts import Artifact
+from larder.definition import Context
+from larder.leases import Held, lease
+from larder.published import Publishing
+from larder.refusal import RefusedError
+from larder.results import Persisted
+from larder.store import Absent, Damaged, Stored
 
 
-class Origin(Frozen):
-    """The result that published files come from."""
+def look(context: Context, lock: Lock, files: Package) -> Ahead[Published]:
+    """What publishing would do.
 
-    result: str
-    key: str
-    digest: str
-
-
-class PublishedFile(Frozen):
-    """One file of a package."""
-
-    name: str
-    sha256: str
-    bytes: int
-    etag: str
-    """Of the readable copy."""
-    artifact: str | None = None
-    """The immutable artifact that it is a copy of."""
+    Raises:
+        KeyError: the lock or the files are no results of this run.
+    """
+    plan, package = _origins(context, lock, files)
+    state = _State.of(Folder(context.store, lock.product, lock.version), lock, plan, package)
+    if (value := state.kept or state.unchanged) is not None:
+        return Ahead(value, f"{lock.product} {lock.version} is what it should be")
+    verb = "repair" if state.same or state.damaged else "publish"
+    return Ahead(None, f"{verb} {lock.product} {lock.version}")
 
 
-class PackageDocument(Frozen):
-    """`package.json`: what is published. It holds no time and no run."""
+def publish(context: Context, lock: Lock, files: Package) -> Published:
+    """Make the product's folder in the bucket be what plan's and package's results say, under a lease on it.
 
-    larder: Literal[1] = 1
-    product: str
-    version: str
-    simulated: bool
-    plan: Origin
-    package: Origin
-    files: tuple[PublishedFile, ...]
-    sha256: str = ""
-    """Of the canonical JSON of all other fields."""
-
-    def seal(self) -> str:
-        """What `sha256` must be."""
-        return keys.digest({**self.model_dump(mode="json"), "sha256": ""})
+    Raises:
+        Damaged: an artifact is not there as its result names it.
+        LeaseLost: another publisher took over.
+    """
+    plan, package = _origins(context, lock, files)
+    folder = Folder(context.store, lock.product, lock.version)
+    metadata = context.built_by() if context.built_by else {}
+    with lease(folder.prefix) as held:
+        return _publish(_State.of(folder, lock, plan, package), metadata, held)
 
 
-class Published(Frozen):
-    """What a run published, or found published."""
+PUBLISH = Action("publish", look, publish)
 
-    uri: str
-    publish: Publishing
-    document: PackageDocument
 
-    @property
-    def files(self) -> tuple[PublishedFile, ...]:
-        """All that is named, but for the one file that differs from build to build."""
-        return tuple(file for file in self.document.files if file.name != METADATA)
+def _origins(context: Context, lock: Lock, files: Package) -> tuple[Persisted, Persisted]:
+    if context.persisted is None:
+        raise KeyError(lock.product)
+    return context.persisted(lock), context.persisted(files)
 
 
 @dataclass(frozen=True)
-class Folder:
-    """One product's version below `packages/`."""
+class _State:
+    """What is published, beside what should be."""
 
-    store: Store
-    product: str
-    version: str
+    folder: Folder
+    lock: Lock
+    plan: Persisted
+    package: Persisted
+    before: PackageDocument | None
+    damaged: bool
+    there: Mapping[str, Stored]
+
+    @classmethod
+    def of(cls, folder: Folder, lock: Lock, plan: Persisted, package: Persisted) -> "_State":
+        """Look at a folder.
+
+        Raises:
+            Damaged: a simulated build found what a real one may have made, and it is not whole.
+        """
+        with ThreadPoolExecutor(1) as thread:
+            listing = thread.submit(folder.listing)
+            before, damaged = _before(folder)
+            there = listing.result()
+        if lock.simulated and damaged and _holds_real_files(folder):
+            found = "it is not whole, and a real build may have made what lies beside it: build with --real"
+            raise Damaged(folder.store.uri(folder.prefix + DOCUMENT), found)
+        return cls(folder, lock, plan, package, before, damaged, there)
 
     @property
-    def prefix(self) -> str:
-        """How the names of its objects begin."""
-        return f"packages/{self.product}/{self.version}/"
+    def uri(self) -> str:
+        """Of the document."""
+        return self.folder.store.uri(self.folder.prefix + DOCUMENT)
 
-    def document(self) -> PackageDocument:
-        """What `package.json` says.
+    @property
+    def kept(self) -> Published | None:
+        """What is published where a simulated build would replace a real one."""
+        if self.lock.simulated and self.before and not self.before.simulated:
+            return Published(uri=self.uri, publish=Publishing.KEPT, document=self.before)
+        return None
 
-        Raises:
-            Absent: nothing is published here.
-            Damaged: it is no such document.
-        """
-        uri = self.store.uri(self.prefix + DOCUMENT)
-        content, _ = self.store.read(self.prefix + DOCUMENT, MOST_BYTES)
-        try:
-            document = PackageDocument.model_validate_json(content)
-            seal = document.seal()
-        except (ValidationError, ValueError, RecursionError) as error:
-            raise Damaged(uri, "it is no package document of ours") from error
-        if document.sha256 != seal:
-            raise Damaged(uri, "its sha256 is not that of its content")
-        return document
+    @property
+    def origins(self) -> tuple[Origin, Origin]:
+        """Of plan and package."""
+        return _origin(self.plan), _origin(self.package)
 
-    def listing(self) -> dict[str, Stored]:
-        """What lies in it, by name within it."""
-        return {
-            stored.name.removeprefix(self.prefix): stored
-            for stored in self.store.below(self.prefix)
-            if not stored.name.endswith("/")
-        }
+    @property
+    def same(self) -> bool:
+        """Whether what is published came from equal results."""
+        before = self.before
+        return before is not None and [one.digest for one in self.origins] == [
+            before.plan.digest,
+            before.package.digest,
+        ]
 
-    def copy(self, name: str, artifact: Artifact) -> PublishedFile:
-        """Copy an artifact into it, inside the store.
+    @property
+    def wanted(self) -> dict[str, Artifact]:
+        """The artifacts that should be published, by file name."""
+        return _wanted(self.plan, self.package)
 
-        Raises:
-            Damaged: if the artifact is not there as its result names it.
-        """
-        source = self.store.name(artifact.uri)
-        try:
-            etag = self.store.copy(
-                source, self.prefix + name, artifact.etag, artifact.bytes, artifact.media_type
-            )
-        except Absent as error:
-            raise Damaged(artifact.uri, "it is gone") from error
-        return PublishedFile(
-            name=name, sha256=artifact.sha256, bytes=artifact.bytes, etag=etag, artifact=artifact.uri
-        )
+    @property
+    def named(self) -> dict[str, PublishedFile]:
+        """The files that the document names."""
+        return {file.name: file for file in self.before.files} if self.before else {}
 
-    def write(self, name: str, content: Mapping[str, Any]) -> PublishedFile:
-        """Write a JSON document into it."""
-        text = json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
-        etag = self.store.write(self.prefix + name, text, "application/json")
-        return PublishedFile(name=name, sha256=keys.sha256(text), bytes=len(text), etag=etag)
+    @property
+    def fine(self) -> set[str]:
+        """The files that are there as they should be."""
+        named, wanted = self.named, self.wanted
+        whole = {name for name, file in named.items() if _is_whole(file, self.there.get(name))}
+        return {name for name in whole if name == METADATA or _is_copy(named[name], wanted.get(name))}
 
+    @property
+    def strays(self) -> set[str]:
+        """What lies there and belongs to nothing."""
+        return set(self.there) - self.wanted.keys() - {METADATA, DOCUMENT}
 
-@dataclass(frozen=True)
-class Releases:
-    """The versions of a product that real builds published."""
-
-    store: Store
-    product: str
-
-    def versions(self) -> Sequence[str]:
-        """In no order."""
-        names = self.store.folders(f"packages/{self.product}/")
-        return [name for name in names if (document := self._document(name)) and not document.simulated]
-
-    def lock(self, version: str) -> Recipe:
-        """The lock that a release was built from, as a recipe."""
-        return published_lock(self.store, self.product, version)
-
-    def _document(self, version: str) -> PackageDocument | None:
-        try:
-            return Folder(self.store, self.product, version).document()
-        except Absent:
-            return None
+    @property
+    def unchanged(self) -> Published | None:
+        """What is published where nothing has to be done."""
+        fine = self.fine
+        whole = self.same and not self.strays and METADATA in fine and self.wanted.keys() <= fine
+        if whole and self.before:
+            return Published(uri=self.uri, publish=Publishing.UNCHANGED, document=self.before)
+        return None
 
 
-def published_lock(store: Store, product: str, version: str | None) -> Recipe:
-    """The lock of a published version, the newest where None, as a recipe with every version pinned.
-
-    Raises:
-        RefusedError: if that version is not published; it names those that are.
-    """
-    versions = [name for name in store.folders(f"packages/{product}/") if _is_there(store, product, name)]
-    version = version or (newest(versions) if versions else None)
-    if version is None or version not in versions:
-        found = f"no published version of {product}" if version is None else f"version {version} of {product}"
-        known = ", ".join(sorted(versions)) or "none is published yet; build one without --locked"
-        raise RefusedError("--locked", Problem("version", found, f"one of: {known}"))
-    document = Folder(store, product, version).document()
-    artifact = next(file for file in document.files if file.name == LOCK)
-    uri = artifact.artifact or store.uri(f"packages/{product}/{version}/{LOCK}")
-    content, _ = store.read(store.name(uri), MOST_BYTES)
-    if keys.sha256(content) != artifact.sha256:
-        raise Damaged(uri, f"its bytes are not those that {DOCUMENT} names")
-    return parse_recipe(content.decode(), origin=uri)
-
-
-def publish(store: Store, lock: Lock, plan: Found, package: Found, metadata: Mapping[str, Any]) -> Published:
-    """Make the product's folder be what plan's and package's results say, under a lease on it.
-
-    Args:
-        lock: what plan returned
-        plan, package: the two results
-        metadata: who built it when and from what; written only when something changes
-
-    Raises:
-        Damaged: if an artifact is not there as its result names it.
-    """
-    folder = Folder(store, lock.product, lock.version)
-    with lease(folder.prefix):
-        return _publish(folder, lock, plan, package, metadata)
-
-
-def _publish(
-    folder: Folder, lock: Lock, plan: Found, package: Found, metadata: Mapping[str, Any]
-) -> Published:
-    uri = folder.store.uri(folder.prefix + DOCUMENT)
-    with ThreadPoolExecutor(1) as thread:
-        listing = thread.submit(folder.listing)
-        before, damaged = _before(folder)
-        there = listing.result()
-    if lock.simulated and before and not before.simulated:
-        return Published(uri=uri, publish=Publishing.KEPT, document=before)
-    if lock.simulated and damaged and _holds_real_files(folder):
-        found = "it is not whole, and a real build may have made what lies beside it: build with --real"
-        raise Damaged(uri, found)
-    origins = (_origin(plan), _origin(package))
-    same = before is not None and [one.digest for one in origins] == [
-        before.plan.digest,
-        before.package.digest,
-    ]
-    wanted = _wanted(plan, package)
-    named = {file.name: file for file in before.files} if before else {}
-    whole = {name for name, file in named.items() if _is_whole(file, there.get(name))}
-    fine = {name for name in whole if name == METADATA or _is_copy(named[name], wanted.get(name))}
-    missing = [name for name in wanted if name not in fine]
-    strays = there.keys() - wanted.keys() - {METADATA, DOCUMENT}
-    if before and same and not missing and METADATA in fine:
-        _delete(folder, strays)
-        return Published(uri=uri, publish=Publishing.UNCHANGED, document=before)
-    files = [named[name] if name in fine else folder.copy(name, wanted[name]) for name in sorted(wanted)]
-    files.append(
-        folder.write(METADATA, {**metadata, **_row_counts(folder, package, real=not lock.simulated)})
-    )
-    keep = before if before and same else None
+def _publish(state: _State, metadata: Mapping[str, Any], held: Held) -> Published:
+    if (value := state.kept or state.unchanged) is not None:
+        return value
+    folder, fine, wanted, named = state.folder, state.fine, state.wanted, state.named
+    if state.before and state.same and METADATA in fine and wanted.keys() <= fine:
+        _delete(folder, state.strays, held)
+        return Published(uri=state.uri, publish=Publishing.UNCHANGED, document=state.before)
+    files = []
+    for name in sorted(wanted):
+        if name not in fine:
+            held.require()
+        files.append(named[name] if name in fine else folder.copy(name, wanted[name]))
+    held.require()
+    rows = _row_counts(folder, state.package, real=not state.lock.simulated)
+    files.append(folder.write(METADATA, {**metadata, **rows}))
+    keep = state.before if state.before and state.same else None
+    plan, package = state.origins
     document = PackageDocument(
-        product=lock.product,
-        version=lock.version,
-        simulated=lock.simulated,
-        plan=keep.plan if keep else origins[0],
-        package=keep.package if keep else origins[1],
+        product=state.lock.product,
+        version=state.lock.version,
+        simulated=state.lock.simulated,
+        plan=keep.plan if keep else plan,
+        package=keep.package if keep else package,
         files=tuple(sorted(files, key=lambda file: file.name)),
     )
     document = document.model_copy(update={"sha256": document.seal()})
+    held.require()
     folder.write(DOCUMENT, document.model_dump(mode="json"))
-    _delete(folder, strays)
+    _delete(folder, state.strays, held)
     _verify(folder, document)
-    outcome = Publishing.REPAIRED if same or damaged else Publishing.PUBLISHED
-    return Published(uri=uri, publish=outcome, document=document)
+    outcome = Publishing.REPAIRED if state.same or state.damaged else Publishing.PUBLISHED
+    return Published(uri=state.uri, publish=outcome, document=document)
 
 
-def _row_counts(folder: Folder, package: Found, *, real: bool) -> dict[str, Any]:
+def _row_counts(folder: Folder, package: Persisted, *, real: bool) -> dict[str, Any]:
     """The rows of each file; of a real build also those of the release before it."""
     content: Any = package.value
     rows = {file.name: file.rows for file in content.files if file.rows is not None}
@@ -293,11 +225,11 @@ def _holds_real_files(folder: Folder) -> bool:
         return True
 
 
-def _origin(found: Found) -> Origin:
+def _origin(found: Persisted) -> Origin:
     return Origin(result=found.object_name, key=found.result.key, digest=found.result.digest)
 
 
-def _wanted(plan: Found, package: Found) -> dict[str, Artifact]:
+def _wanted(plan: Persisted, package: Persisted) -> dict[str, Artifact]:
     lock: Any = plan.value
     content: Any = package.value
     files = {LOCK: lock.recipe_lock, SOURCES: lock.source_data_versions}
@@ -309,11 +241,12 @@ def _is_whole(file: PublishedFile, stored: Stored | None) -> bool:
 
 
 def _is_copy(file: PublishedFile, artifact: Artifact | None) -> bool:
-    return artifact is not None and (file.sha256, file.artifact) == (artifact.sha256, artifact.uri)
+    return artifact is not None and (file.sha256, file.artifact) == (artifact.sha256, artifact.object_name)
 
 
-def _delete(folder: Folder, names: set[str]) -> None:
+def _delete(folder: Folder, names: set[str], held: Held) -> None:
     for name in sorted(names):
+        held.require()
         folder.store.delete(folder.prefix + name)
 
 
@@ -324,11 +257,3 @@ def _verify(folder: Folder, document: PackageDocument) -> None:
     for file in document.files:
         if not _is_whole(file, there.get(file.name)):
             raise Damaged(folder.store.uri(folder.prefix + file.name), "it is not what was just copied")
-
-
-def _is_there(store: Store, product: str, version: str) -> bool:
-    try:
-        store.stat(f"packages/{product}/{version}/{DOCUMENT}")
-    except Absent:
-        return False
-    return True

@@ -10,6 +10,7 @@ from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.context import FlowRunContext
 
+from larder.outcomes import title
 from larder.pipeline import Pipeline
 from larder.report import UI_TYPE, Ended, object_links
 from larder.run import Run
@@ -29,7 +30,12 @@ def show(pipeline: Pipeline[..., Any], run: Run, value: Any, error: Exception | 
 
 def ended_run(run: Run, value: Any, error: Exception | None) -> Ended:
     """A run, as reports tell of it."""
-    return Ended(run.pipeline, run.info.id, dict(run.labels), run.outcomes.in_order, value, error)
+    values = {
+        title(persisted.result.stage, persisted.result.name): persisted.value
+        for persisted in run.known.by_digest.values()
+    }
+    steps = run.outcomes.in_order
+    return Ended(run.pipeline, run.info.id, dict(run.labels), steps, value, error, values)
 
 
 def _artifacts(

@@ -13,9 +13,10 @@ import pytest
 from flows.build.flow import build, report
 from flows.build.recipe.file import parse_recipe
 from flows.build.recipe.schema import Recipe
-from larder.orchestration import gather, pipeline
-from larder.run import listening
+from larder.outcomes import listening
+from larder.pipeline import pipeline
 from larder.settings import Settings, settings
+from larder.stage import gather
 from tests.processes import building
 from tests.recipes import Bucket
 from tests.services import Store

@@ -27,7 +27,8 @@ from prefect.transactions import (
 from prefect_aws import S3Bucket
 
 from blocks.storage import BUCKET_BLOCK, register_blocks
-from larder.orchestration import ResultSerializer, pipeline
+from larder.orchestration.task import ResultSerializer
+from larder.pipeline import pipeline
 from larder.settings import Settings
 from tests.recipes import Bucket
 from tests.services import Store

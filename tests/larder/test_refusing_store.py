@@ -12,7 +12,7 @@ import pytest
 from cli.main import main
 from flows.build.flow import build
 from flows.build.recipe.file import parse_recipe
-from larder.run import Step, listening
+from larder.outcomes import Step, listening
 from larder.settings import Settings
 from tests import services
 from tests.proxy import PASSING_REFUSALS, REFUSALS, Call, Kind, Proxy, Refusal, Rule, Times, allow, proxied

@@ -16,12 +16,14 @@ from prefect.transactions import IsolationLevel, transaction
 from larder import keys
 from larder.definition import Definition
 from larder.leases import Leases
-from larder.orchestration import ResultSerializer, StageFailed, gather, pipeline, stage
-from larder.run import Audience, NoRunError, Step, current_run, listening
+from larder.orchestration.task import ResultSerializer
+from larder.outcomes import Audience, Step, listening
+from larder.pipeline import pipeline
 from larder.settings import Settings
+from larder.stage import NoRunError, StageFailed, gather, stage
 from tests.recipes import Bucket
 from tests.services import Store
-from tests.tiny import Executed, Text, doubled, draw, drawn, lines, record, tiny, written
+from tests.tiny import Executed, Text, current_run, doubled, draw, drawn, lines, record, tiny, written
 
 pytestmark = pytest.mark.usefixtures("quick")
 

@@ -11,10 +11,10 @@ from prefect.client.orchestration import get_client
 from prefect.states import Scheduled
 from prometheus_client.parser import text_string_to_metric_families
 
-from larder import metrics as tally
-from larder.orchestration import StageFailed
-from larder.run import listening
+from larder import metrics
+from larder.outcomes import listening
 from larder.settings import Settings
+from larder.stage import StageFailed
 from stack import exporter, worker
 from stack.ports import HOST, free_ports
 from tests.tiny import Executed, tiny
@@ -41,7 +41,7 @@ def scrape(port: int) -> Samples:
 @pytest.fixture
 def worker_port(stack: Settings) -> int:
     """Where the metrics of a worker are served."""
-    return worker.serve_metrics(tally.folder(stack), 0)
+    return worker.serve_metrics(metrics.folder(stack), 0)
 
 
 def test_a_worker_counts_what_became_of_stages(worker_port: int, stack: Settings, executed: Executed) -> None:
@@ -65,7 +65,7 @@ def test_a_worker_counts_what_became_of_stages(worker_port: int, stack: Settings
         third("larder_stage_seconds_total", outcome="executed"),
     )
     assert 0 < saved <= spent
-    assert not list(tally.folder(stack).iterdir())
+    assert not list(metrics.folder(stack).iterdir())
 
 
 def test_a_worker_counts_a_failed_stage(
@@ -78,22 +78,22 @@ def test_a_worker_counts_a_failed_stage(
     assert scrape(worker_port)("larder_stages_total", stage="draw", outcome="failed") == 1
 
 
-def test_a_tally_that_cannot_be_read_is_left_out(worker_port: int, stack: Settings) -> None:
-    (tally.folder(stack) / "broken.json").write_text("{")
+def test_a_file_that_cannot_be_read_is_left_out(worker_port: int, stack: Settings) -> None:
+    (metrics.folder(stack) / "broken.json").write_text("{")
     row = '[{"product": "a", "stage": "load", "outcome": "reused", "seconds": 1, "saved": 3.5}]'
-    (tally.folder(stack) / "short.json").write_text(row)
-    (tally.folder(stack) / "whole.json").write_text(row.replace("3.5}", '3.5, "stored": 0}'))
+    (metrics.folder(stack) / "short.json").write_text(row)
+    (metrics.folder(stack) / "whole.json").write_text(row.replace("3.5}", '3.5, "stored": 0}'))
     scrape(worker_port)
     assert scrape(worker_port)("larder_saved_seconds_total", product="a") == 3.5
 
 
 def test_nothing_is_left_where_nobody_collects_it(stack: Settings, executed: Executed) -> None:
     tiny()
-    assert not tally.folder(stack).exists()
+    assert not metrics.folder(stack).exists()
 
 
-def test_a_tally_that_cannot_be_written_does_not_fail_the_run(stack: Settings, executed: Executed) -> None:
-    tally.folder(stack).symlink_to("/proc")
+def test_a_file_that_cannot_be_written_does_not_fail_the_run(stack: Settings, executed: Executed) -> None:
+    metrics.folder(stack).symlink_to("/proc")
     with listening(lambda step: None) as audience:
         assert tiny().rows == 1
     assert [step.outcome for step in audience.runs[-1].in_order] == ["executed"] * 3

@@ -11,10 +11,10 @@ from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, nodes
 from jinja2.sandbox import SandboxedEnvironment
 from pydantic import BaseModel, ValidationError
 
-from flows.build.recipe.schema import BUILD, Dataset, DatasetDefaults, Recipe
-from larder.refusal import Problem, RefusedError
-from larder.names import is_plain_name
 from flows.build.recipe.document import Document, Place, dotted, read_yaml
+from flows.build.recipe.schema import BUILD, Dataset, DatasetDefaults, Recipe
+from larder.names import is_plain_name
+from larder.refusal import Problem, RefusedError
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,9 @@ def _rendered(text: str, file: str, variables: Mapping[str, str]) -> str:
                 raise RefusedError(file, Problem("", f"{found} in a template", expected, node.lineno))
         return environment.from_string(template).render(variables)
     except TemplateSyntaxError as error:
-        raise RefusedError(file, Problem("", error.message or "", "a Jinja template", error.lineno)) from error
+        raise RefusedError(
+            file, Problem("", error.message or "", "a Jinja template", error.lineno)
+        ) from error
     except (TemplateError, RecursionError, SyntaxError) as error:
         expected = "variables given by --var, or BUILD_ENV_* and BUILD_ENGINE_* in the environment"
         raise RefusedError(file, Problem("", str(error), expected)) from error

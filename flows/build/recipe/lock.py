@@ -1,10 +1,10 @@
 """The lock: a recipe with every version resolved."""
 
-from larder.artifacts import File, Frozen, Output, Warnings
-from larder.names import Custom, Environment, Name, Title
+from flows.build.recipe.schema import Destination, Preprocessor, Seconds, StageConfig
 from flows.tables.export import Exports
 from flows.tables.file_types import FileType
-from flows.build.recipe.schema import Destination, Preprocessor, Seconds, StageConfig
+from larder.artifacts import File, Frozen, Output, Warnings
+from larder.names import Custom, Environment, Name, Title
 
 
 class LockedDataset(Frozen):

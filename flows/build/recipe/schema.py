@@ -14,7 +14,6 @@ from flows.tables.sql_model import Model
 from larder.artifacts import Frozen
 from larder.names import Alias, Below, Custom, DurationSeconds, Environment, Name, Title, Variable, wrong
 
-
 LATEST = "latest"
 
 
@@ -291,7 +290,8 @@ class Recipe(Frozen):
 
 def is_floating(recipe: Recipe) -> bool:
     """Whether the recipe's lock can change while its text does not."""
-    moving = isinstance(recipe.version_strategy, Strategy | BumpLatestRelease) or finds_previous(recipe)
+    moving = isinstance(recipe.version_strategy, Strategy | BumpLatestRelease)
+    moving = moving or (recipe.version is None and finds_previous(recipe))
     return moving or any(dataset.version in (None, LATEST) for dataset in recipe.inputs.datasets)
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flows.tables.table import Table, Tables
 from flows.build.recipe.schema import ConnectorArg
+from flows.tables.table import Table, Tables
 
 
 def build(  # noqa: PLR0913, PLR0917

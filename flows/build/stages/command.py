@@ -19,7 +19,7 @@ from flows.build.stages import supervise
 from flows.tables.folders import below, pack, unpack
 from flows.tables.progress import printed_lines
 from flows.tables.table import Table, database, read_table
-from larder.artifacts import File, Output
+from larder.artifacts import File, Frozen, Output
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """What a command gets of our own environment: nothing that could be secret."""
@@ -35,6 +35,15 @@ getattr(importlib.import_module(module), name or "main")()
 
 class CommandError(Exception):
     """A command that failed, or did not write what it promised."""
+
+
+class CommandFiles(Frozen):
+    """The files beside a recipe that its commands use."""
+
+    archive: File
+    """All of them, as one tar file."""
+    files: dict[str, str]
+    """sha256 of each, by its path below the recipe's folder."""
 
 
 class Ran(Output):
@@ -68,7 +77,7 @@ def command(  # noqa: PLR0913
     *,
     env: Mapping[str, str],
     connector_args: Sequence[ConnectorArg],
-    before: File | None,
+    before: CommandFiles | File | None,
     tables: Mapping[str, Table],
     promised: Sequence[str],
     limit_seconds: float | None,
@@ -93,7 +102,8 @@ def command(  # noqa: PLR0913
     for made in (folder, inputs, home):
         made.mkdir()
     if before:
-        unpack(Path(str(before)), folder)
+        archive = before.archive if isinstance(before, CommandFiles) else before
+        unpack(Path(str(archive)), folder)
     outputs.mkdir(exist_ok=True)
     for name, table in tables.items():
         (inputs / f"{name}.parquet").symlink_to(Path(str(table.file)))

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from flows.tables.data_dictionary import dictionary
+from flows.tables.export import Exports
 from flows.tables.exports import (
     FILES_AT_ONCE,
     Package,
@@ -14,7 +15,6 @@ from flows.tables.exports import (
     zipped,
 )
 from flows.tables.table import Table
-from flows.tables.export import Exports
 
 
 def package(  # noqa: PLR0913, PLR0917

@@ -20,10 +20,9 @@ from flows.tables.file_types import FileType
 from larder.refusal import Problem, RefusedError
 
 
-def plan(  # noqa: PLR0913
+def plan(
     recipe: Recipe,
     *,
-    run: str | None,  # noqa: ARG001
     day: date,
     catalog: Catalog,
     releases: Releases,
@@ -32,7 +31,6 @@ def plan(  # noqa: PLR0913
     """Resolve every version for a real build, and write `recipe.lock.yml` and `source_data_versions.csv`.
 
     Args:
-        run: the flow run that resolves a floating recipe; of no other meaning here.
         day: the run's day, for date strategies.
 
     Raises:
@@ -121,8 +119,22 @@ _Dumper.add_representer(str, _Dumper.text)
 
 def lock_text(recipe: Recipe) -> str:
     """A recipe as YAML; reading it gives an equal recipe."""
-    value: Mapping[str, Any] = recipe.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    value: Mapping[str, Any] = _in_order(
+        recipe.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    )
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=float("inf"))
+
+
+def _in_order(value: Any, *, by_name: bool = False) -> Any:
+    """The same with the variables of each `env` in the order of their names, which has no meaning."""
+    match value:
+        case dict():
+            names = sorted(value) if by_name else list(value)
+            return {name: _in_order(value[name], by_name=name == "env") for name in names}
+        case list():
+            return [_in_order(item) for item in value]
+        case _:
+            return value
 
 
 def _locked(dataset: Dataset, recipe: Recipe) -> LockedDataset:

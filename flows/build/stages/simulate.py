@@ -7,7 +7,14 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 
+from flows.build.catalog import Catalog
+from flows.build.planning.resolve import Releases, Resolver
+from flows.build.recipe.lock import Lock, LockedDataset
+from flows.build.recipe.schema import CATALOG, SIMULATED, Dataset, Recipe, StageConfig
+from flows.build.stages.plan import write_lock
+from flows.tables.csv_reader import csv_to_parquet
 from flows.tables.data_dictionary import dictionary
+from flows.tables.export import Export, Exports
 from flows.tables.exports import (
     Package,
     PackagedFile,
@@ -17,15 +24,8 @@ from flows.tables.exports import (
     write_text,
     zipped,
 )
-from flows.build.stages.plan import write_lock
-from flows.tables.csv_reader import csv_to_parquet
-from flows.build.planning.resolve import Releases, Resolver
-from flows.build.catalog import Catalog
-from flows.tables.table import Table, Tables, read_table, small_tables
-from flows.build.recipe.schema import CATALOG, SIMULATED, Dataset, Recipe, StageConfig
-from flows.tables.export import Export, Exports
 from flows.tables.file_types import ExportFormat, FileType
-from flows.build.recipe.lock import Lock, LockedDataset
+from flows.tables.table import Table, Tables, read_table, small_tables
 from larder.refusal import Problem
 
 ROWS = 100
@@ -33,10 +33,9 @@ ROWS = 100
 _BOROUGHS = ("Bronx", "Brooklyn", "Manhattan", "Queens", "Staten Island")
 
 
-def plan(  # noqa: PLR0913
+def plan(
     recipe: Recipe,
     *,
-    run: str | None,  # noqa: ARG001
     day: date,
     catalog: Catalog,
     releases: Releases,

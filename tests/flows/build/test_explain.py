@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cli.main import main
-from flows.build.explain import Forecast, Will
 from flows.build.recipe.schema import is_floating
+from larder.forecast import Entry, Will
 from larder.settings import CHECKOUT
 from tests.explained import explained
 from tests.recipes import REAL, SIMULATED, Product
@@ -42,18 +42,18 @@ WORDS = ("one\n", "two\n")
 READ: tuple[dict[str, Any], ...] = ({}, {"custom": {"delimiter": ","}}, {"file_type": "csv"})
 
 
-def said(product: Product) -> dict[str, Forecast]:
+def said(product: Product) -> dict[str, Entry]:
     """What explain says, by the stage's title."""
     return {forecast.title: forecast for forecast in explained(product.read, product.folder)}
 
 
-def compare(product: Product) -> dict[str, Forecast]:
+def compare(product: Product) -> dict[str, Entry]:
     """Explain, build, and see that all of it was true."""
     forecasts = said(product)
     answer = product.build()
     assert answer.exit_code == 0, answer.said
     keys = {(step["stage"], step["dataset"]): step["key"] for step in answer.document["stages"]}
-    assert set(keys) == {(one.stage, one.dataset) for one in forecasts.values()}
+    assert set(keys) == {(one.stage, one.label) for one in forecasts.values()}
     floating = is_floating(product.read)
     for title, forecast in forecasts.items():
         outcome = answer.outcomes[title]
@@ -63,7 +63,7 @@ def compare(product: Product) -> dict[str, Forecast]:
             case Will.REUSE:
                 assert outcome == "reused", forecast
         if forecast.stage != "plan" or not floating:
-            assert forecast.key in {None, keys[forecast.stage, forecast.dataset]}
+            assert forecast.key in {None, keys[forecast.stage, forecast.label]}
         if forecast.will is Will.RUN and outcome == "executed":
             assert answer.reasons[title] == forecast.reason
     return forecasts
@@ -90,8 +90,8 @@ def test_what_changed_is_named(product: Product) -> None:
     product.build()
     product.recipe["exports"]["datasets"][0]["format"] = "parquet"
     forecasts = compare(product)
-    assert forecasts["plan"].reason == "argument recipe changed"
-    assert forecasts["package"].reason == "argument exports changed"
+    assert forecasts["plan"].reason == "argument recipe changed: exports.datasets[0].format"
+    assert forecasts["package"].reason == "argument exports changed: datasets[0].format"
     product.recipe["version"] = "25Q2"
     forecasts = compare(product)
     assert forecasts["build"].reason == "argument version changed from 25Q1 to 25Q2"
@@ -118,7 +118,7 @@ def test_a_floating_recipe_is_planned_anew_and_the_rest_reused(product: Product)
     forecasts = compare(product)
     assert (forecasts["plan"].will, forecasts["plan"].reason) == (
         Will.RUN,
-        "a floating recipe is resolved by every run",
+        "it is resolved anew by every run",
     )
     assert {one.will for title, one in forecasts.items() if title != "plan"} == {Will.REUSE}
     product.offer("a", "2", "id,a\n1,two\n")

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from larder import keys
-from larder.orchestration import StageFailed
-from larder.run import listening
+from larder.outcomes import listening
 from larder.settings import CHECKOUT, Settings
+from larder.stage import StageFailed
 from tests.recipes import Bucket, Product
 from tests.services import Store
 from tests.tiny import Executed, Text, drawn, pipeline, tiny

@@ -20,14 +20,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from flows.build.explain import Will
 from flows.build.flow import build
-from flows.build.options import Stage
 from flows.build.publish import Published
 from flows.build.recipe.file import parse_recipe
-from larder.orchestration import StageFailed
-from larder.run import Step, listening
+from larder.forecast import Will
+from larder.outcomes import Step, listening
 from larder.settings import Settings
+from larder.stage import StageFailed
 from tests import services
 from tests.explained import explained
 from tests.recipes import Bucket
@@ -60,7 +59,7 @@ CHANGES = (
     ),
 )
 FORCED = ("plan", "load", "load:a", "load:b", "build", "package")
-ORDER = [Stage.PLAN, Stage.LOAD, Stage.BUILD, Stage.PACKAGE]
+ORDER = ["plan", "load", "build", "package"]
 SOME_CHANGES = st.lists(st.one_of(CHANGES), min_size=1, max_size=4)
 SOME_DAMAGES = st.lists(
     st.tuples(
@@ -78,7 +77,7 @@ ASKED = st.tuples(
 )
 Change = tuple[str, Any]
 Damage = tuple[str, str, int, float]
-Asked = tuple[list[str], Stage | None]
+Asked = tuple[list[str], str | None]
 Content = dict[str, Any]
 Key = tuple[object, ...]
 
@@ -226,7 +225,7 @@ class Builds(RuleBasedStateMachine):
                     case _:
                         self.bucket.put(name, content[: max(at, 0)])
 
-    def build(self, force: list[str], fail_at: Stage | None) -> None:
+    def build(self, force: list[str], fail_at: str | None) -> None:
         """Build, and compare with the model all that was executed and what is there afterwards."""
         self.steps["build"] += 1
         wanted = keys_of(self.recipe)
@@ -270,7 +269,7 @@ class Builds(RuleBasedStateMachine):
             self.compare(made_from)
 
     def run_build(
-        self, force: Sequence[str], fail_at: Stage | None
+        self, force: Sequence[str], fail_at: str | None
     ) -> tuple[Published | None, dict[str, Step], list[str]]:
         begun: list[str] = []
 
@@ -320,8 +319,8 @@ def entry_of(name: str, version: str) -> dict[str, str]:
     return {"id": name, "version": version, "file_type": "csv"}
 
 
-def stage_of(title: str) -> Stage:
-    return Stage(title.partition(" ")[0])
+def stage_of(title: str) -> str:
+    return title.partition(" ")[0]
 
 
 def test_random_builds_are_never_stale_and_run_nothing_without_need(

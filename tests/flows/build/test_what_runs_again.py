@@ -17,12 +17,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from blocks.register import register
 from blocks.storage import register_blocks
-from cli.following import DEPLOYMENT
 from cli.server import Server
 from flows.build.flow import build
 from flows.build.report import UI_TYPE
-from larder.orchestration import StageFailed
 from larder.settings import CHECKOUT, settings
+from larder.stage import StageFailed
 from stack.ports import HOST, free_ports
 from stack.servers import prefect_server
 from tests.processes import building
@@ -382,7 +381,7 @@ def by_code(edit: Callable[[Path], None]) -> Callable[[Product], Answer]:
 
 def adding_code(module: str) -> Callable[[Product], Answer]:
     def edit(code: Path) -> None:
-        with (code / f"flows/{module}.py").open("a") as text:
+        with (code / f"flows/build/stages/{module}.py").open("a") as text:
             text.write("\n\nADDED = 1\n")
 
     return by_code(edit)
@@ -596,9 +595,14 @@ ROWS = [
         elsewhere=locked_elsewhere,
     ),
     Row("the server's database lost", NOTHING_RUNS, again=on_another_server, kinds=(SIMULATED,)),
-    Row("code of build changed", "R RR X R unchanged", again=adding_code("build/stages/build"), kinds=(REAL,)),
-    Row("code of load changed", "R XX R R unchanged", again=adding_code("build/stages/load"), kinds=(REAL,)),
-    Row("code of simulate changed", "X XX X X unchanged", again=adding_code("build/stages/simulate"), kinds=(SIMULATED,)),
+    Row("code of build changed", "R RR X R unchanged", again=adding_code("build"), kinds=(REAL,)),
+    Row("code of load changed", "R XX R R unchanged", again=adding_code("load"), kinds=(REAL,)),
+    Row(
+        "code of simulate changed",
+        "X XX X X unchanged",
+        again=adding_code("simulate"),
+        kinds=(SIMULATED,),
+    ),
     Row(
         "code of the data dictionary changed with what it writes",
         "R RR R X published",
@@ -681,7 +685,7 @@ def test_a_retry_keeps_its_lock_also_on_another_day(product: Product) -> None:
     floating(product)
     register(settings(), "test", {})
     server = Server()
-    deployment = server.ask(f"deployments/name/{DEPLOYMENT}")["id"]
+    deployment = server.ask(f"deployments/name/{build.deployment_name}")["id"]
     parameters = {"recipe": product.read.model_dump(mode="json"), "fail_at": "build"}
     run = server.ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
     with get_client(sync_client=True) as client, pytest.raises(StageFailed, match="asked to fail"):
