@@ -1,7 +1,6 @@
 """JSON as Parquet: a list of records, one record, or one record on each line."""
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,9 @@ import duckdb
 import ijson
 
 from flows.tables.encodings import in_utf8
-from flows.tables.quoting import identifier, literal
-from flows.tables.table import NO_PATH_COLUMNS, PARQUET, renamed, selected, usable
-
-SCALARS = frozenset({"BIGINT", "DOUBLE", "BOOLEAN"})
-"""What JSON itself tells apart from text; dates and ids it does not."""
-MANY_DIGITS = r"^-?[0-9]{16,}$"
-MADE_UP = re.compile(r"_\d+$|^C\d+$")
-"""How DuckDB calls fields that it cannot tell apart, or that have no name."""
-RECORD_BYTES = 2**24
+from flows.tables.json_records import kinds_of, records
+from flows.tables.json_text import portable
+from flows.tables.table import PARQUET, renamed, selected
 
 
 def json_to_parquet(
@@ -26,71 +19,44 @@ def json_to_parquet(
 ) -> list[str]:
     """Write records as Parquet: numbers and truth stay what they are; all else is text, nested values JSON.
 
+    NaN and infinity are null. A number of more digits than a number holds is text, with a warning.
+
     Args:
-        custom: `records`, the dotted path to the list of records within one document; else the document
-            is a list of records, one record, or one record on each line.
+        custom: `records`, the dotted path to the list of records within one document, else the document is a
+            list of records, one record, or one record on each line; `encoding`, else that of its byte order
+            mark, else UTF-8.
 
     Raises:
-        ValueError: if there are no records, or one is larger than 16 MiB.
+        ValueError: if there are no records, one is larger than 16 MiB, or the text is not in its encoding.
         duckdb.Error: if it is no JSON.
     """
-    source = in_utf8(source, None, target)
+    text = in_utf8(source, custom.get("encoding"), target)
+    plain, warnings = portable(text, target.with_suffix(".plain.json"))
     if path := str(custom.get("records") or ""):
-        source = _unpacked(source, path, target.with_suffix(".records.json"))
+        plain = _unpacked(plain, path, target.with_suffix(".records.json"))
     try:
-        kinds = _json_kinds(connection, source)
+        kinds, told = kinds_of(connection, plain)
     except duckdb.Error as error:
-        if "non-record JSON" in str(error):
-            raise ValueError("it holds no records") from error
-        if "maximum_object_size" in str(error):
-            hint = "where the records stand deeper, say `custom: {records: …}`"
-            raise ValueError(f"a record is larger than 16 MiB; {hint}") from error
-        raise
-    query = f"select {selected(list(kinds))} from {_json(source, kinds)}"  # noqa: S608
-    connection.execute(f"copy ({query}) to $target ({PARQUET})", {"target": str(target)})
-    return renamed(list(kinds))
-
-
-def _json(source: Path, kinds: Mapping[str, str] | None = None) -> str:
-    columns = ", ".join(f"{literal(name)}: '{kind}'" for name, kind in (kinds or {}).items())
-    options = f"{NO_PATH_COLUMNS}, records = true, sample_size = -1, maximum_object_size = {RECORD_BYTES}"
-    found = (
-        f"columns = {{{columns}}}"
-        if kinds
-        else "map_inference_threshold = -1, field_appearance_threshold = 0"
-    )
-    return f"read_json({literal(str(source))}, {options}, {found})"
-
-
-def _json_kinds(connection: duckdb.DuckDBPyConnection, source: Path) -> dict[str, str]:
-    """The type of each field. A number is text where a double would not hold all of its digits."""
-    found = connection.execute(f"describe from {_json(source)}").fetchall()
-    kinds = {name: kind if kind in SCALARS else "VARCHAR" for name, kind, *_ in found}
+        raise explained(error) from error
     if not kinds:
         raise ValueError("it holds no records")
-    if any(MADE_UP.search(name) for name in kinds):
-        _require_fields(connection, source, kinds)
-    doubles = [name for name, kind in kinds.items() if kind == "DOUBLE"]
-    if doubles:
-        read = _json(source, {**kinds, **dict.fromkeys(doubles, "VARCHAR")})
-        rounded = "not isfinite({0}::double) or regexp_matches({0}, '{1}')"
-        asked = ", ".join(
-            f"coalesce(bool_or({rounded.format(identifier(name), MANY_DIGITS)}), false)" for name in doubles
-        )
-        answers = connection.execute(f"select {asked} from {read}").fetchall()[0]  # noqa: S608
-        kinds |= {name: "VARCHAR" for name, answer in zip(doubles, answers, strict=True) if answer}
-    return kinds
+    query = f"select {selected(list(kinds))} from {records(plain, kinds)}"  # noqa: S608
+    connection.execute(f"copy ({query}) to $target ({PARQUET})", {"target": str(target)})
+    return [*warnings, *told, *renamed(list(kinds))]
 
 
-def _require_fields(connection: duckdb.DuckDBPyConnection, source: Path, kinds: Mapping[str, str]) -> None:
-    """Return if DuckDB calls each field as the file does: it makes up names for those that differ by case."""
-    objects = (
-        f"read_json_objects({literal(str(source))}, maximum_object_size = {RECORD_BYTES}, {NO_PATH_COLUMNS})"
-    )
-    fields = connection.execute(f"select distinct unnest(json_keys(json)) from {objects}").fetchall()  # noqa: S608
-    usable(sorted(name for (name,) in fields))
-    if made_up := sorted(kinds.keys() - {name for (name,) in fields}):
-        raise ValueError(f"its field {made_up[0]} cannot be told from another")
+def explained(error: duckdb.Error) -> Exception:
+    """What DuckDB says of JSON, in the words of who has to mend it, where there are better ones."""
+    said = str(error)
+    if "non-record JSON" in said:
+        return ValueError("it holds no records")
+    if "maximum_object_size" in said:
+        hint = "where the records stand deeper, say `custom: {records: …}`"
+        return ValueError(f"a record is larger than 16 MiB; {hint}")
+    if "UTF-8" in said:
+        place = said.partition("Malformed JSON in file")[2].partition(", at ")[2].partition(":")[0]
+        return ValueError(f"its text is not UTF-8 ({place or 'somewhere'}): say `custom: {{encoding: …}}`")
+    return error
 
 
 def _unpacked(document: Path, path: str, target: Path) -> Path:

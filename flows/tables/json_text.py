@@ -21,7 +21,7 @@ LONGEST_SHOWN = 40
 
 _STRING = rb'"(?:[^"\\]++|\\.)*+"'
 _COORDINATES = rb'"coordinates"\s*+:\s*+[][\d\s.,eE+-]*+'
-_SHORT = rb"-?\d[\d.eE+-]{0,15}+(?![\d.eE+-])"
+_SHORT = rb"-?\d[\d.]{0,15}+(?:e[+-]?\d{1,2}+)?+(?![\d.e+-])"
 _NOT_FINITE = rb"(?P<not_finite>-?(?:nan|inf(?:inity)?))"
 _LONG = rb"(?P<long>-?\d[\d.eE+-]*+)"
 _SKIPPED = rb'(?:[^"\-0-9NnIi]++|null|' + _COORDINATES + rb"|" + _STRING + rb"|" + _SHORT + rb")*+"

@@ -9,6 +9,7 @@ import duckdb
 from flows.tables.csv_reader import csv_to_parquet
 from flows.tables.features_reader import features_to_parquet
 from flows.tables.file_types import FileType
+from flows.tables.geojson_reader import geojson_to_parquet
 from flows.tables.json_reader import json_to_parquet
 from flows.tables.parquet_reader import parquet_to_parquet
 from flows.tables.shapefile_reader import shapefile_to_parquet
@@ -22,7 +23,7 @@ READERS: dict[FileType, Reader] = {
     FileType.CSV: csv_to_parquet,
     FileType.JSON: json_to_parquet,
     FileType.XLSX: xlsx_to_parquet,
-    FileType.GEOJSON: features_to_parquet,
+    FileType.GEOJSON: geojson_to_parquet,
     FileType.SHAPEFILE: shapefile_to_parquet,
     FileType.GDB: features_to_parquet,
 }
