@@ -36,7 +36,11 @@ class CsvText:
     @property
     def rows(self) -> str:
         """Its rows as they stand in SQL: all columns are text, empty fields are null."""
-        columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in self.names)
+        return self.rows_as({})
+
+    def rows_as(self, types: Mapping[str, str]) -> str:
+        """The same with columns of these SQL types; the others are text."""
+        columns = ", ".join(f"{literal(name)}: {literal(types.get(name, 'VARCHAR'))}" for name in self.names)
         size = f"max_line_size = {LINE_BYTES}, buffer_size = {LINE_BYTES}"
         given = f"{NO_PATH_COLUMNS}, auto_detect = false, header = true, {size}"
         quote = literal(self.quote)

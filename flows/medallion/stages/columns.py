@@ -1,0 +1,126 @@
+"""Columns: the types that the files of a job have in common."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import duckdb
+
+from flows.medallion.stages.source import UnreadableFileError, opened, said
+from flows.medallion.workflow.files import FileOptions
+from flows.tables.audit import require_free
+from flows.tables.column_types import DATE, INTEGER, NUMBER, TEXT, TIMESTAMP, sql_type
+from flows.tables.csv_reader import CsvText
+from flows.tables.inference import fitting_types
+from flows.tables.table import database
+from larder.artifacts import Frozen, Output
+
+WIDER = {
+    "TINYINT": (INTEGER, NUMBER),
+    "SMALLINT": (INTEGER, NUMBER),
+    "INTEGER": (INTEGER, NUMBER),
+    "UTINYINT": (INTEGER, NUMBER),
+    "USMALLINT": (INTEGER, NUMBER),
+    "UINTEGER": (INTEGER, NUMBER),
+    "FLOAT": (NUMBER,),
+    DATE: (TIMESTAMP,),
+}
+"""The types that hold every value of a file's own type besides itself and text."""
+
+
+class FileColumn(Frozen):
+    """A column of one file, and the types that hold all of its values, the narrowest first."""
+
+    name: str
+    types: tuple[str, ...] | None
+    """None where it has no value; text always fits."""
+
+
+class FileColumns(Output):
+    """The columns of one file."""
+
+    source_file: str
+    columns: tuple[FileColumn, ...]
+
+
+class TableColumn(Frozen):
+    """A column of a job's bronze."""
+
+    name: str
+    type: str
+    """As SQL calls it."""
+
+
+class TableColumns(Output):
+    """The columns of a job's bronze."""
+
+    columns: tuple[TableColumn, ...]
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each column."""
+        return {column.name: column.type for column in self.columns}
+
+
+def infer(file: Path, source_file: str, options: FileOptions, scratch: Path) -> FileColumns:
+    """Find the columns of one file, and the types that hold all of their values.
+
+    Types of CSV files and sheets are inferred with Polars; JSON and Parquet bring theirs.
+
+    Raises:
+        UnreadableFileError: where the file is not what it is said to be.
+    """
+    with database(scratch) as connection:
+        try:
+            source = opened(connection, file, source_file, options, scratch)
+            if isinstance(source.text, CsvText):
+                require_free(source.text.names)
+                fitting = fitting_types(source.text)
+            else:
+                described = connection.execute(f"describe from {source.rows}").fetchall()
+                require_free([name for name, *_ in described])
+                fitting = {name: (type_, *WIDER.get(type_, ())) for name, type_, *_ in described}
+        except (duckdb.IOException, duckdb.OutOfMemoryException):
+            raise
+        except (duckdb.Error, csv.Error, ValueError) as error:
+            raise UnreadableFileError(source_file, said(error, file)) from error
+    columns = tuple(FileColumn(name=name, types=_known(types)) for name, types in fitting.items())
+    return FileColumns(source_file=source_file, columns=columns)
+
+
+def _known(types: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if types is None else tuple(type_ for type_ in types if type_ != TEXT)
+
+
+def unify(files: Sequence[FileColumns], declared: Mapping[str, str]) -> TableColumns:
+    """Give every column the declared type, else the narrowest that holds its values in all files.
+
+    Columns come in the order in which files first name them.
+
+    Raises:
+        UnreadableFileError: if a declared column is in no file.
+    """
+    found: dict[str, list[tuple[str, ...]]] = {}
+    names: dict[str, str] = {}
+    for file in files:
+        for column in file.columns:
+            name = names.setdefault(column.name.lower(), column.name)
+            found.setdefault(name, [])
+            if column.types is not None:
+                found[name].append(column.types)
+    for name in declared:
+        if name.lower() not in names:
+            there = f"it declares the column {name}; the files have {', '.join(found)}"
+            raise UnreadableFileError("the job's configuration", there)
+    given = {names[name.lower()]: sql_type(type_) for name, type_ in declared.items()}
+    columns = tuple(
+        TableColumn(name=name, type=given.get(name) or _common(types)) for name, types in found.items()
+    )
+    return TableColumns(columns=columns)
+
+
+def _common(types: Sequence[tuple[str, ...]]) -> str:
+    if not types:
+        return TEXT
+    common = [type_ for type_ in types[0] if all(type_ in others for others in types)]
+    return common[0] if common else TEXT
