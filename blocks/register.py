@@ -1,6 +1,7 @@
 """Creates or updates all that the Prefect server holds for Larder; any number of times."""
 
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import yaml
 from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.deployments.runner import RunnerDeployment
@@ -16,7 +17,6 @@ from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
-from prefect.runner.storage import LocalStorage
 from prefect.workers.process import ProcessWorker
 
 from blocks.storage import register_blocks
@@ -25,43 +25,75 @@ from larder.settings import CHECKOUT, Settings
 POOL = "larder"
 CRASH_AUTOMATION = "larder: runs without a heartbeat have crashed"
 CRASH_AFTER = timedelta(seconds=90)
+ARMING_EVENTS = ("Pending", "Submitting", "Running", "Retrying", "Cancelling", "heartbeat")
+"""After each of these something must be heard of a run: it starts, sends heartbeats, or ends."""
 KEPT = ("schedules", "paused", "concurrency_limit", "concurrency_options")
 """What people set in the UI: Prefect's own update would clear it."""
 
 
-def register(now: Settings, version: str, parameters: Mapping[str, dict[str, Any]]) -> None:
+class DeploymentRefused(ValueError):  # noqa: N818
+    """A deployment of `prefect.yaml` is not as the rest of Larder expects it."""
+
+
+def register(
+    now: Settings, version: str, parameters: Mapping[str, dict[str, Any]], command: Sequence[str]
+) -> None:
     """Blocks, work pool, automation, and last the deployments of `prefect.yaml`.
 
     Args:
         now: where the store is
         version: what the deployments carry
         parameters: default parameters, by the deployment's name
+        command: what a worker starts for each run
+
+    Raises:
+        DeploymentRefused: a deployment is not named as its flow is.
     """
+    declared = declared_deployments()
     register_blocks(now)
     with get_client(sync_client=True) as client:
-        ensure_work_pool(client)
-        ensure_crash_automation(client)
-        for declared in yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]:
-            schedules = [] if has_schedules(client, declared) else declared.get("schedules", [])
-            deploy(declared, version, parameters.get(declared["name"], {}), schedules)
+        ensure_work_pool(client, command)
+        ensure_crash_automation(client, [one["name"] for one in declared])
+        for one in declared:
+            schedules = [] if has_schedules(client, one["name"]) else one.get("schedules", [])
+            deploy(one, version, parameters.get(one["name"], {}), schedules)
 
 
-def ensure_work_pool(client: SyncPrefectClient) -> None:
-    """The pool whose worker runs each build as a process in the checkout."""
+def declared_deployments() -> list[dict[str, Any]]:
+    """What `prefect.yaml` declares."""
+    found: list[dict[str, Any]] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    return found
+
+
+def ensure_work_pool(client: SyncPrefectClient, command: Sequence[str]) -> None:
+    """The pool whose worker runs each build as a process, started by this command.
+
+    Without a command of ours Prefect would start another process first, which imports all of Prefect to say
+    where the code lies.
+    """
     template = ProcessWorker.get_default_base_job_template()
+    template["variables"]["properties"]["command"]["default"] = shlex.join(command)
     with suppress(ObjectAlreadyExists):
         client.create_work_pool(WorkPoolCreate(name=POOL, type="process", base_job_template=template))
+        return
+    client.update_work_pool(POOL, WorkPoolUpdate(base_job_template=template))
 
 
-def ensure_crash_automation(client: SyncPrefectClient) -> None:
-    """Prefect's own automation that marks a run Crashed when its process is gone."""
+def ensure_crash_automation(client: SyncPrefectClient, flows: Iterable[str]) -> None:
+    """Prefect's own automation that marks a run Crashed when nothing is heard of it any more.
+
+    It knows the runs of these flows alone: other flows may send their heartbeats less often.
+    """
     wanted = AutomationCore(
         name=CRASH_AUTOMATION,
-        description="A run whose process was killed sends no heartbeat and would stay Running for ever.",
+        description="A run whose process was killed sends no heartbeat and would never end.",
         trigger=EventTrigger(
-            after={"prefect.flow-run.heartbeat"},
+            after={f"prefect.flow-run.{event}" for event in ARMING_EVENTS},
             expect={"prefect.flow-run.*"},
             match=ResourceSpecification({"prefect.resource.id": ["prefect.flow-run.*"]}),
+            match_related=ResourceSpecification(
+                {"prefect.resource.role": ["flow"], "prefect.resource.name": sorted(flows)}
+            ),
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
@@ -70,7 +102,7 @@ def ensure_crash_automation(client: SyncPrefectClient) -> None:
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"No heartbeat for {CRASH_AFTER.seconds} s: the process that ran this is gone.",
+                message=f"Nothing was heard of it for {CRASH_AFTER.seconds} s: its process is gone.",
             )
         ],
     )
@@ -83,11 +115,10 @@ def ensure_crash_automation(client: SyncPrefectClient) -> None:
         client.delete_automation(surplus.id)
 
 
-def has_schedules(client: SyncPrefectClient, declared: Mapping[str, Any]) -> bool:
+def has_schedules(client: SyncPrefectClient, name: str) -> bool:
     """Whether the deployment is there and people may have set its schedules."""
-    flow = declared["entrypoint"].rpartition(":")[2]
     try:
-        return bool(client.read_deployment_by_name(f"{flow}/{declared['name']}").schedules)
+        return bool(client.read_deployment_by_name(f"{name}/{name}").schedules)
     except ObjectNotFound:
         return False
 
@@ -98,9 +129,15 @@ def deploy(
     parameters: dict[str, Any],
     schedules: Sequence[Mapping[str, Any]] = (),
 ) -> None:
-    """One deployment as `prefect.yaml` declares it, run in the checkout. Without `schedules` its own stay."""
+    """One deployment as `prefect.yaml` declares it. Without `schedules` its own stay.
+
+    Its flow is imported as a module, so that a run has the same code and names as every other reader.
+
+    Raises:
+        DeploymentRefused: it is not named as its flow is.
+    """
     deployment = RunnerDeployment.from_entrypoint(
-        str(CHECKOUT / declared["entrypoint"]),
+        declared["entrypoint"].replace(":", "."),
         name=declared["name"],
         description=declared.get("description"),
         tags=declared.get("tags"),
@@ -110,8 +147,11 @@ def deploy(
         job_variables=declared["work_pool"].get("job_variables"),
         schedules=[_schedule(one) for one in schedules] or None,
     )
-    deployment.entrypoint = declared["entrypoint"]
-    deployment.storage = LocalStorage(str(CHECKOUT))
+    if deployment.flow_name != declared["name"]:
+        raise DeploymentRefused(
+            f"prefect.yaml: deployment {declared['name']!r} has the flow {deployment.flow_name!r} at "
+            f"{declared['entrypoint']}. Give both one name."
+        )
     deployment.model_fields_set.difference_update(KEPT)
     if schedules:
         deployment.model_fields_set.add("schedules")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from larder.refusal import RefusedError
 from larder.settings import CHECKOUT, SettingsError, home_folder
-from stack import compose, docker, doctor, local, secret_file
+from stack import compose, docker, doctor, local, removal, secret_file
 from stack.arguments import Arguments, parse
 from stack.daemon import StartError
 from stack.docker import Containers
@@ -66,23 +66,46 @@ def _doctor(home: Home, arguments: Arguments) -> int:
     return 0 if doctor.examine(doctor.running(home)) else 1
 
 
+def _login(home: Home, arguments: Arguments) -> int:
+    _mode(home, arguments)
+    stack = doctor.running(home)
+    for page, words in stack.logins.items():
+        print(f"{page:<12} {words}")
+    if not stack.logins:
+        print("No page asks for a login.")
+    return 0
+
+
 def _down(home: Home, arguments: Arguments) -> int:
-    if not home.folder.exists() and arguments.mode != DOCKER:
+    if not home.folder.exists() and not _may_have_containers(home, arguments):
         print(f"Nothing to end: there is no {home.folder}.")
         return 0
     with home.alone():
-        ended: list[str] = []
-        data = [str(home.folder)]
-        if _may_have_containers(home, arguments):
-            ended, volumes = docker.stop(home, volumes=arguments.volumes)
-            data += [f"Docker's volume {name}" for name in volumes]
+        there = removal.what_is_there() if _may_have_containers(home, arguments) else None
+        data = [home.shown] if home.mode != DOCKER else []
+        data += [volume.shown for volume in there.volumes] if there else []
+        if arguments.volumes:
+            _confirm(data, arguments)
+        ended: list[str] = list(there.services) if there else []
+        if there:
+            removal.stop(home, there, with_data=arguments.volumes)
         if home.mode in {None, LOCAL}:
             ended += local.stop(home)
         if arguments.volumes:
             home.erase()
     print(f"Ended: {', '.join(ended)}." if ended else "Nothing was running.")
-    print(f"The data in {', '.join(data)} is {'removed' if arguments.volumes else 'kept'}.")
+    print("\n  ".join([f"The data is {'removed' if arguments.volumes else 'kept'}:", *data]) if data else "")
     return 0
+
+
+def _confirm(data: list[str], arguments: Arguments) -> None:
+    print("\n  ".join(["This removes for ever:", *data]), flush=True)
+    if arguments.yes:
+        return
+    if not sys.stdin.isatty():
+        raise SetupError("Nothing was removed. In a script say so: ./setup.sh down --volumes --yes", code=2)
+    if input("Remove it? [y/N] ").strip().lower() not in {"y", "yes"}:
+        raise SetupError("Nothing was removed.")
 
 
 def _may_have_containers(home: Home, arguments: Arguments) -> bool:
@@ -97,6 +120,7 @@ COMMANDS: dict[str, Callable[[Home, Arguments], int]] = {
     "run": _run,
     "test": _test,
     "doctor": _doctor,
+    "login": _login,
     "down": _down,
 }
 
@@ -131,14 +155,14 @@ def _refuse_other_mode(home: Home, arguments: Arguments) -> None:
 
 def _show(stack: Stack | Containers) -> None:
     env = stack.home.folder / "env"
-    in_docker = isinstance(stack, Containers)
     grafana_url = stack.grafana_url if isinstance(stack, Containers) else None
-    login = f"log in with LARDER_API_LOGIN of {secret_file.DOTENV}" if in_docker else "no login"
-    print(f"\nPrefect UI   {stack.ui_url}   ({login})")
-    if stack.console_url:
-        print(f"Store UI     {stack.console_url}   (log in with the two S3 keys that {env} holds)")
-    if grafana_url:
-        print(f"Grafana      {grafana_url}   (larder, LARDER_GRAFANA_PASSWORD of {secret_file.DOTENV})")
+    pages = {"Prefect UI": stack.ui_url, "Store UI": stack.console_url, "Grafana": grafana_url}
+    print()
+    for page, url in pages.items():
+        if url:
+            print(f"{page:<12} {url}")
+    if stack.logins:
+        print("Logins       ./setup.sh login   prints what to type, each page's on one line to copy")
     found = stack.environment
     print(f"S3           {found.get('LARDER_S3_ENDPOINT_URL', 'AWS')}   bucket {found['LARDER_BUCKET']}")
     print(f"In a shell   . '{env}'")

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 Mode = Literal["docker", "local"]
-COMMANDS = ("start", "run", "test", "doctor", "down")
+COMMANDS = ("start", "run", "test", "doctor", "login", "down")
 
 USAGE = """\
 usage: ./setup.sh [--docker | --local]      start the stack, create the blocks, deploy; print the URLs
        ./setup.sh run [RECIPE]              all of that, then build RECIPE (recipe.yml) on the worker
        ./setup.sh test [ARGUMENT...]        install and run all tests; the arguments go to pytest
        ./setup.sh doctor                    check everything that is running
-       ./setup.sh down [--volumes]          end what was started; --volumes removes its data too
+       ./setup.sh login                     print what to type where a page asks for a login
+       ./setup.sh down [--volumes [--yes]]  end what was started; --volumes removes its data too, and asks
+                                            before unless --yes is given
 
 --docker: in containers, which is meant where neither flag is given and a Docker engine answers.
 --local: as processes of this machine. The last start's mode holds until down.
@@ -29,6 +31,8 @@ class Arguments:
     volumes: bool
     rest: tuple[str, ...]
     """The recipe of `run`, or what `test` hands to pytest."""
+    yes: bool = False
+    """Whether to remove data without a question."""
 
 
 class UsageError(ValueError):
@@ -61,6 +65,7 @@ def _parse(words: list[str]) -> Arguments:
     modes.add_argument("--docker", dest="mode", action="store_const", const="docker")
     modes.add_argument("--local", dest="mode", action="store_const", const="local")
     parser.add_argument("--volumes", action="store_true")
+    parser.add_argument("--yes", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     found = parser.parse_intermixed_args(words)
     command, *rest = found.words or ["start"]
@@ -72,4 +77,6 @@ def _parse(words: list[str]) -> Arguments:
         raise UsageError(f"{command} does not take {' '.join(rest)!r}")
     if found.volumes and command != "down":
         raise UsageError("--volumes belongs to down")
-    return Arguments(command, found.mode, found.volumes, tuple(rest))
+    if found.yes and not found.volumes:
+        raise UsageError("--yes belongs to down --volumes")
+    return Arguments(command, found.mode, found.volumes, tuple(rest), found.yes)

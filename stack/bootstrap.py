@@ -1,10 +1,12 @@
 """Makes `.venv` what `requirements.lock` says, then goes on in it. Imports the standard library alone."""
 
+import contextlib
 import fcntl
 import hashlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -41,7 +43,7 @@ def main() -> NoReturn:
     if arguments.command == "help":
         print(USAGE)
         sys.exit(0)
-    if arguments.command == "down" and not PYTHON.exists():
+    if arguments.command in {"down", "login"} and not PYTHON.exists():
         sys.exit(_say("Nothing was ever started from this checkout: there is no .venv.", 0))
     try:
         install()
@@ -72,14 +74,15 @@ def _make(wanted: dict[str, str]) -> None:
     moved = (_installed() or wanted)["checkout"] != wanted["checkout"]
     if VENV.exists() and (UNFINISHED.exists() or moved or not _works()):
         shutil.rmtree(VENV)
-    uv = shutil.which("uv")
+    found = shutil.which("uv")
     if not VENV.exists():
-        _create(uv)
+        _create(found)
     UNFINISHED.touch()
-    lock = ["--require-hashes", "--requirement", str(CHECKOUT / "requirements.lock")]
+    lock = CHECKOUT / "requirements.lock"
+    installer = _installer(Path(found) if found else _locked_uv(lock))
+    _run("installing requirements.lock", [*installer, "--require-hashes", "--requirement", str(lock)])
     project = ["--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT)]
-    _run("installing requirements.lock", [*_installer(uv), *lock])
-    _run("installing larder", [*_installer(uv), *project])
+    _run("installing larder", [*installer, *project])
     STAMP.write_text(json.dumps(wanted))
     UNFINISHED.unlink()
 
@@ -93,13 +96,26 @@ def _create(uv: str | None) -> None:
         raise InstallError(NO_VENV.format(python=sys.executable))
 
 
-def _installer(uv: str | None) -> list[str]:
+def _installer(uv: Path | None) -> list[str]:
     if uv:
-        return [uv, "pip", "install", "--quiet", "--python", str(PYTHON)]
-    if not _has_pip():
-        _run("adding pip to .venv", [str(PYTHON), "-m", "ensurepip"])
+        return [str(uv), "pip", "install", "--quiet", "--python", str(PYTHON)]
     pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"]
     return [*pip, "--root-user-action=ignore"]
+
+
+def _locked_uv(lock: Path) -> Path | None:
+    """The `uv` of the lock, put into .venv first: it installs the rest in seconds. None if there is none."""
+    if not _has_pip():
+        _run("adding pip to .venv", [str(PYTHON), "-m", "ensurepip"])
+    program = PYTHON.with_name("uv")
+    wanted = re.search(r"^uv==(?:.*\\\n)*.*$", lock.read_text(), re.MULTILINE)
+    if wanted is None:
+        return None
+    alone = VENV / "uv.lock"
+    alone.write_text(wanted.group() + "\n")
+    with contextlib.suppress(InstallError):
+        _run("installing uv", [*_installer(None), "--require-hashes", "--requirement", str(alone)])
+    return program if program.exists() else None
 
 
 def _has_pip() -> bool:

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class Container:
     exit_code: int
     ports: frozenset[int]
     """Those of the host that it has."""
+    made_from: frozenset[str] = frozenset()
+    """Digests of the configuration and of the image that it was made from."""
 
     @property
     def is_well(self) -> bool:
@@ -84,18 +87,16 @@ def ask(*words: str, seconds: float = 60) -> str:
     Raises:
         SetupError: it failed; holds what it said.
     """
-    done = subprocess.run(
-        _command(words),
-        check=False,
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=seconds,
-        cwd=CHECKOUT,
-    )
-    if done.returncode != 0:
-        raise SetupError(f"docker compose {' '.join(words)} failed:\n{done.stderr.strip()}")
-    return done.stdout
+    return _answer(_command(words), seconds)
+
+
+def engine(*words: str, seconds: float = 60) -> str:
+    """What `docker` itself answers.
+
+    Raises:
+        SetupError: it failed; holds what it said.
+    """
+    return _answer(["docker", *words], seconds)
 
 
 def tell(log: Path, *words: str, environment: Mapping[str, str] | None = None) -> None:
@@ -125,12 +126,42 @@ def tell(log: Path, *words: str, environment: Mapping[str, str] | None = None) -
 def containers() -> list[Container]:
     """All containers of the project, also those that ended."""
     lines = ask(*EVERYTHING, "ps", "--all", "--format", "json").splitlines()
-    return [_container(json.loads(line)) for line in lines if line.strip()]
+    found = [json.loads(line) for line in lines if line.strip()]
+    origins = _origins([one["ID"] for one in found])
+    return [_container(one, origins.get(one["Name"], frozenset())) for one in found]
+
+
+def is_current(found: Sequence[Container], numbers: Mapping[str, int]) -> bool:
+    """Whether all of the project is there, well, and made from the present configuration and images.
+
+    Args:
+        found: the containers that there are
+        numbers: how many containers a service has, where that is not one
+    """
+    wanted = dict(line.split() for line in ask("config", "--hash", "*").splitlines())
+    images = json.loads(ask("config", "--format", "json"))["services"]
+    there = {name: _image_id(name) for name in {images[service]["image"] for service in wanted}}
+    for service, digest in wanted.items():
+        ours = [one for one in found if one.service == service]
+        made_from = {digest, there[images[service]["image"]]}
+        if len(ours) != numbers.get(service, 1) or not all(
+            one.is_well and one.made_from == made_from for one in ours
+        ):
+            return False
+    return True
 
 
 def services() -> frozenset[str]:
     """The services that are to be there, with the profiles that are on."""
     return frozenset(ask("config", "--services").split())
+
+
+def remove_image(service: str) -> None:
+    """Remove the image that was built for a service, where no other container uses it."""
+    name = json.loads(ask(*EVERYTHING, "config", "--format", "json"))["services"][service]["image"]
+    if _image_id(name):
+        with suppress(SetupError):
+            engine("image", "rm", name)
 
 
 def last_words(service: str, lines: int = 15) -> str:
@@ -144,21 +175,24 @@ def owner() -> Path | None:
     if not ids:
         return None
     label = '{{index .Config.Labels "com.docker.compose.project.working_dir"}}'
-    done = subprocess.run(
-        ["docker", "inspect", "--format", label, ids[0]], check=False, capture_output=True, text=True
-    )
-    return Path(done.stdout.strip()) if done.stdout.strip() else None
+    found = engine("inspect", "--format", label, ids[0]).strip()
+    return Path(found) if found else None
 
 
-def volumes() -> list[str]:
-    """The project's volumes that are there."""
-    found = json.loads(ask(*EVERYTHING, "config", "--format", "json"))["volumes"]
-    names = [volume["name"] for volume in found.values()]
-    done = subprocess.run(["docker", "volume", "ls", "--quiet"], check=False, capture_output=True, text=True)
-    return sorted(set(names) & set(done.stdout.split()))
+def _origins(ids: Sequence[str]) -> dict[str, frozenset[str]]:
+    if not ids:
+        return {}
+    label = '{{index .Config.Labels "com.docker.compose.config-hash"}}'
+    shown = engine("inspect", "--format", f"{{{{.Name}}}} {label} {{{{.Image}}}}", *ids)
+    lines = [line.split() for line in shown.splitlines()]
+    return {name.lstrip("/"): frozenset(digests) for name, *digests in lines}
 
 
-def _container(found: Mapping[str, Any]) -> Container:
+def _image_id(name: str) -> str:
+    return engine("image", "ls", "--no-trunc", "--quiet", name).strip()
+
+
+def _container(found: Mapping[str, Any], made_from: frozenset[str]) -> Container:
     return Container(
         name=found["Name"],
         service=found["Service"],
@@ -168,8 +202,27 @@ def _container(found: Mapping[str, Any]) -> Container:
         ports=frozenset(
             int(port["PublishedPort"]) for port in found.get("Publishers") or () if port["PublishedPort"]
         ),
+        made_from=made_from,
     )
 
 
 def _command(words: Sequence[str]) -> list[str]:
     return ["docker", "compose", "--ansi", "never", *words]
+
+
+def _answer(command: Sequence[str], seconds: float) -> str:
+    try:
+        done = subprocess.run(
+            command,
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=seconds,
+            cwd=CHECKOUT,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SetupError(f"{' '.join(command)} did not answer within {seconds:.0f} s.") from error
+    if done.returncode != 0:
+        raise SetupError(f"{' '.join(command)} failed:\n{done.stderr.strip()}")
+    return done.stdout

@@ -1,15 +1,15 @@
 """The stack in containers: `docker-compose.yml`, brought up and waited for."""
 
 import os
-import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from larder.settings import CHECKOUT, settings
-from stack import compose, registration, secret_file
+from larder.settings import settings
+from stack import compose, mending, ownership, registration, secret_file
 from stack.home import Home
-from stack.ports import HOST
+from stack.ports import HOST, free_ports, is_free
 from stack.steps import SetupError, step
 
 IN_IMAGE = Path("/opt/larder")
@@ -24,6 +24,7 @@ PORTS = {
 """The ports of this machine that are published: the setting, the service, the default."""
 WELL_SECONDS = 300
 REGISTERED_SECONDS = 30
+WORKERS = "LARDER_WORKERS"
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,17 @@ class Containers:
     def ui_url(self) -> str:
         """Prefect's UI."""
         return f"http://{HOST}:{port(self.secrets, 'LARDER_PREFECT_PORT')}"
+
+    @property
+    def logins(self) -> dict[str, str]:
+        """What to type where, by the name of the page."""
+        made = {"Prefect UI": self.secrets["LARDER_API_LOGIN"]}
+        if self.console_url:
+            keys = ("LARDER_S3_ACCESS_KEY_ID", "LARDER_S3_SECRET_ACCESS_KEY")
+            made["Store UI"] = "{}   {}".format(*(self.secrets[name] for name in keys))
+        if self.grafana_url:
+            made["Grafana"] = f"larder   {self.secrets['LARDER_GRAFANA_PASSWORD']}"
+        return made
 
     @property
     def api_url(self) -> str:
@@ -91,6 +103,7 @@ class Containers:
             "LARDER_OBJECT_URL": object_url,
             "PREFECT_API_URL": self.api_url,
             "PREFECT_API_AUTH_STRING": self.secrets["LARDER_API_LOGIN"],
+            "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
         }
         return {name: value for name, value in given.items() if value}
 
@@ -109,10 +122,8 @@ def start(home: Home) -> Containers:
         SetupError: a step failed; says which, and where its log is.
     """
     compose.require_engine()
-    secrets = _secrets()
-    _require_own_project()
-    stack = Containers(home, secrets, compose.services())
-    _require_free_ports(stack)
+    ownership.require_own()
+    stack = _with_free_ports(Containers(home, secret_file.read(), compose.services()))
     home.write_environment(stack.environment)
     stack.log.parent.mkdir(parents=True, exist_ok=True)
     stack.log.unlink(missing_ok=True)
@@ -121,6 +132,7 @@ def start(home: Home) -> Containers:
         compose.tell(stack.log, "build")
         said.append("there")
     with step("containers") as said:
+        said.extend(mending.mend(stack.log))
         said.append(_up(stack))
     with step("blocks") as said:
         said.append(_registered(stack))
@@ -138,72 +150,58 @@ def existing(home: Home) -> Containers:
     return Containers(home, secret_file.read(), compose.services())
 
 
-def stop(home: Home, *, volumes: bool) -> tuple[list[str], list[str]]:
-    """Removes the containers, with `volumes` the data too; names the services and volumes that there were."""
-    compose.require_engine()
-    secret_file.complete()
-    _require_own_project()
-    there = sorted({container.service for container in compose.containers()})
-    data = compose.volumes()
-    log = home.folder / "log" / "compose.log"
-    compose.tell(log, *compose.EVERYTHING, "down", "--remove-orphans", *(["--volumes"] if volumes else []))
-    home.set_mode(None)
-    return there, data
-
-
 def port(secrets: dict[str, str], setting: str) -> int:
     """The port of this machine that a setting gives, else its default."""
     return int(os.environ.get(setting) or secrets.get(setting) or PORTS[setting][1])
 
 
-def _secrets() -> dict[str, str]:
-    is_new = "LARDER_POSTGRES_PASSWORD" in secret_file.lacking()
-    before = secret_file.content()
-    secrets = secret_file.complete()
-    if is_new and (left := compose.volumes()):
-        secret_file.restore(before)
-        raise SetupError(
-            f"The passwords in {secret_file.DOTENV} are gone, and the volumes {', '.join(left)} still "
-            "have the old ones. Put the file back; or give this data up with ./setup.sh --docker down "
-            "--volumes."
-        )
-    return secrets
-
-
-def _require_own_project() -> None:
-    owner = compose.owner()
-    if owner not in {None, CHECKOUT}:
-        raise SetupError(
-            f"The containers of this name were started from {owner}. Set LARDER_PROJECT to another name "
-            "(and LARDER_PREFECT_PORT, LARDER_S3_PORT, LARDER_CONSOLE_PORT to free ports) for a second stack."
-        )
-
-
-def _require_free_ports(stack: Containers) -> None:
+def _with_free_ports(stack: Containers) -> Containers:
+    """The stack on free ports: a default that is taken gives way, one that was asked for does not."""
     own = {number for container in compose.containers() for number in container.ports}
+    chosen: dict[str, str] = {}
     for setting, (service, _) in PORTS.items():
         number = port(stack.secrets, setting)
-        if number in own or service not in stack.services:
+        if number in own or service not in stack.services or is_free(number):
             continue
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, number))
-            except OSError as error:
-                raise SetupError(
-                    f"Port {number} of {HOST}, which {service} is to have, is taken ({error.strerror}). End "
-                    f"what has it, or choose another one: {setting}=NUMBER ./setup.sh"
-                ) from error
+        if os.environ.get(setting) or setting in stack.secrets:
+            raise SetupError(
+                f"Port {number} of {HOST}, which {service} is to have, is taken. End what has it, or choose "
+                f"another one: {setting}=NUMBER ./setup.sh"
+            )
+        chosen[setting] = str(free_ports(1)[0])
+        print(f"port {number} is taken: {service} gets {chosen[setting]} ({setting})", flush=True)
+    if not chosen:
+        return stack
+    secret_file.keep(chosen)
+    return Containers(stack.home, secret_file.read(), stack.services)
 
 
 def _up(stack: Containers) -> str:
+    found = compose.containers()
+    workers = _workers(stack, found)
+    stack.home.set_workers(_asked_workers(stack))
+    if compose.is_current(found, {"worker": workers}):
+        return f"{len(found)} well, as they were"
+    words = ("up", "--detach", "--remove-orphans", "--wait", "--wait-timeout", str(WELL_SECONDS))
     try:
-        compose.tell(
-            stack.log, "up", "--detach", "--remove-orphans", "--wait", "--wait-timeout", str(WELL_SECONDS)
-        )
+        compose.tell(stack.log, *words, environment={WORKERS: str(workers)})
     except SetupError as error:
         raise SetupError(_why(error)) from error
     return f"{len(compose.containers())} well"
+
+
+def _asked_workers(stack: Containers) -> int:
+    given = os.environ.get(WORKERS) or stack.secrets.get(WORKERS) or "1"
+    if not given.isdigit():
+        raise SetupError(f"{WORKERS} is {given!r}, expected a number.", code=2)
+    return int(given)
+
+
+def _workers(stack: Containers, found: Sequence[compose.Container]) -> int:
+    """How many workers are to be there: as the setting says where it changed, else as many as there are."""
+    asked = _asked_workers(stack)
+    there = sum(container.service == "worker" for container in found)
+    return there if there and stack.home.workers in {None, asked} else asked
 
 
 def _why(error: SetupError) -> str:

@@ -337,7 +337,7 @@ def _registered(stack: Stack | Containers) -> str:
         raise Unwell(f"{stack.api_url} does not answer ({error})", AGAIN) from error
     if missing:
         raise Unwell(f"the server lacks {', '.join(missing)}, of this version", AGAIN)
-    names = ", ".join(registration.DEPLOYMENTS)
+    names = ", ".join(registration.deployments())
     return f"blocks, work pool, automation, deployments {names} ({stack.version})"
 
 

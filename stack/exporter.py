@@ -8,12 +8,17 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx
 from prometheus_client import Histogram, start_http_server
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
+
+from larder import metrics
+from larder.settings import settings
+from stack.stage_metrics import Stages
 
 METRICS_PORT = 9465
 ANSWER_SECONDS = 10
@@ -164,10 +169,11 @@ class PrefectMetrics(Collector):
             offset += PAGE
 
 
-def serve_metrics(api_url: str, login: str | None, port: int) -> int:
-    """Serve what the API tells; the port, which is any free one for 0."""
+def serve_metrics(api_url: str, login: str | None, folder: Path, port: int) -> int:
+    """Serve what the API tells and what runs leave in a folder; the port, which is any free one for 0."""
     registry = CollectorRegistry()
     PrefectMetrics(api_url, login, registry)
+    registry.register(Stages(folder))
     server, _ = start_http_server(port, registry=registry)
     return int(server.server_port)
 
@@ -175,7 +181,8 @@ def serve_metrics(api_url: str, login: str | None, port: int) -> int:
 def main() -> None:
     """Serves until the process is ended."""
     logging.basicConfig(format="%(asctime)s %(message)s")
-    serve_metrics(os.environ["PREFECT_API_URL"], os.environ.get("PREFECT_API_AUTH_STRING"), METRICS_PORT)
+    login = os.environ.get("PREFECT_API_AUTH_STRING")
+    serve_metrics(os.environ["PREFECT_API_URL"], login, metrics.folder(settings()), METRICS_PORT)
     threading.Event().wait()
 
 

@@ -4,12 +4,19 @@ import fcntl
 import os
 import shlex
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
-DATA = ("store", "prefect", "log", "run", "scratch", "leases", "tmp", "env", "mode", "ports.json", "lock")
+from stack.steps import age
+
+DATA = (
+    *("store", "prefect", "prefect-alone", "log", "run", "runs", "scratch", "leases", "metrics", "tmp"),
+    *("env", "mode", "workers", "ports.json", "lock"),
+)
 """Everything below a home that the stack and its runs make."""
 
 
@@ -25,6 +32,14 @@ class Home:
         return self.folder / "ports.json"
 
     @property
+    def shown(self) -> str:
+        """The folder, with size and age of what is in it."""
+        files = [file for file in self.folder.rglob("*") if file.is_file() and not file.is_symlink()]
+        size = sum(file.stat().st_size for file in files)
+        oldest = min((file.stat().st_mtime for file in files), default=time.time())
+        return f"{self.folder}: {size / 2**20:.1f} MiB, {age(datetime.fromtimestamp(oldest, UTC))} old"
+
+    @property
     def mode(self) -> str | None:
         """How the stack that runs here was started; None after `down`."""
         try:
@@ -38,6 +53,18 @@ class Home:
             (self.folder / "mode").unlink(missing_ok=True)
         else:
             _replace(self.folder / "mode", mode + "\n", 0o644)
+
+    @property
+    def workers(self) -> int | None:
+        """How many workers the setting asked for when the stack was started last."""
+        try:
+            return int((self.folder / "workers").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def set_workers(self, number: int) -> None:
+        """Keeps what the setting asks for."""
+        _replace(self.folder / "workers", f"{number}\n", 0o644)
 
     def write_environment(self, values: Mapping[str, str]) -> None:
         """Writes `env`, which a shell can source and every command reads."""

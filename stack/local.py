@@ -48,6 +48,14 @@ class Stack:
         return f"{self.ui_url}/api"
 
     @property
+    def logins(self) -> dict[str, str]:
+        """What to type where, by the name of the page."""
+        if self.console_url is None:
+            return {}
+        found = self.environment
+        return {"Store UI": f"{found['LARDER_S3_ACCESS_KEY_ID']}   {found['LARDER_S3_SECRET_ACCESS_KEY']}"}
+
+    @property
     def version(self) -> str:
         """Of the code and settings from which everything on the server is to be made."""
         return registration.version(self.settings)

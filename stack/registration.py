@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import yaml
+
 from flows.build.recipe.file import read_recipe
 from larder.settings import BLOCK_REFERENCE, CHECKOUT, Settings, settings
 from stack.daemon import tail
@@ -22,7 +24,9 @@ from stack.steps import SetupError
 
 RECIPE = CHECKOUT / "recipe.yml"
 CODE = ("blocks", "cli", "flows", "larder", "stack")
-DEPLOYMENTS = ("build/build", "probe/probe")
+START_RUN = (sys.executable, "-m", "stack.start_run")
+"""What a worker starts for each run."""
+Body = Mapping[str, Any] | list[dict[str, Any]]
 CREDENTIALS_REFERENCE = "minio-credentials/larder-store"
 BUSY, ATTEMPTS = 503, 5
 """Prefect's server says so where its SQLite is locked by another request, and how often it is asked."""
@@ -40,8 +44,9 @@ def version(now: Settings, checkout: Path = CHECKOUT) -> str:
     files = [
         *(
             file
-            for folder in ("blocks", "cli", "flows", "larder", "stack")
-            for file in sorted((CHECKOUT / folder).rglob("*.py"))
+            for folder in CODE
+            for kind in ("*.py", "*.yml")
+            for file in sorted((CHECKOUT / folder).rglob(kind))
         ),
         *(CHECKOUT / name for name in ("prefect.yaml", "recipe.yml", "requirements.lock")),
     ]
@@ -65,11 +70,17 @@ def missing(api_url: str, wanted_version: str | None = None) -> list[str]:
         lacking.append(f"work pool {POOL}")
     if not ask(api_url, "automations/filter", body={"automations": {"name": {"any_": [CRASH_AUTOMATION]}}}):
         lacking.append(f"automation {CRASH_AUTOMATION!r}")
-    for name in DEPLOYMENTS:
+    for name in deployments():
         deployment = ask(api_url, "deployments/name/{}/{}", *name.split("/"))
         if deployment is None or wanted_version not in {None, deployment["version"]}:
             lacking.append(f"deployment {name}")
     return lacking
+
+
+def deployments() -> list[str]:
+    """The deployments that `prefect.yaml` declares, as Prefect names them: `build/build`."""
+    declared = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
+    return [f"{one['name']}/{one['name']}" for one in declared]
 
 
 def ensure_pool(api_url: str) -> None:
@@ -102,9 +113,7 @@ def register(environment: Mapping[str, str], log: Path) -> None:
         )
 
 
-def ask(
-    api_url: str, path: str, *names: str, body: Mapping[str, Any] | None = None, method: str | None = None
-) -> Any:
+def ask(api_url: str, path: str, *names: str, body: Body | None = None, method: str | None = None) -> Any:
     """What Prefect's API answers; None where it says that there is no such thing.
 
     Raises:
@@ -136,7 +145,7 @@ def main() -> None:
 
     now = settings()
     recipe = read_recipe(RECIPE).model_dump(mode="json")
-    register_now(now, version(now), {"build": {"recipe": recipe}})
+    register_now(now, version(now), {"build": {"recipe": recipe}}, START_RUN)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`.env` in the checkout: what Docker Compose needs to know, secrets among it."""
 
 import base64
+import hashlib
 import hmac
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from larder.settings import CHECKOUT, DEFAULT_BUCKET
+from stack.steps import SetupError
 
 DOTENV = CHECKOUT / ".env"
 HEAD = "# Made by ./setup.sh, which keeps what stands here. Passwords: for the owner alone.\n"
@@ -36,7 +38,13 @@ def _base64url(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def _project(_: Mapping[str, str]) -> str:
+    return f"larder-{hashlib.sha256(bytes(CHECKOUT)).hexdigest()[:8]}"
+
+
 MADE: Mapping[str, Made] = {
+    "LARDER_PROJECT": _project,
+    "LARDER_CHECKOUT": lambda _: str(CHECKOUT),
     "LARDER_API_LOGIN": lambda _: f"larder:{_password(_)}",
     "LARDER_POSTGRES_PASSWORD": _password,
     "LARDER_REDIS_PASSWORD": _password,
@@ -54,15 +62,53 @@ MADE: Mapping[str, Made] = {
 
 KEPT = (
     *("LARDER_PROJECT", "LARDER_PREFECT_PORT", "LARDER_S3_PORT", "LARDER_CONSOLE_PORT"),
-    *("LARDER_GRAFANA_PORT", "LARDER_WORKER_MEMORY", "LARDER_CATALOG_URL", "LARDER_TIMEZONE"),
+    *("LARDER_GRAFANA_PORT", "LARDER_WORKERS", "LARDER_WORKER_MEMORY", "LARDER_WORKER_RUNS"),
+    *("LARDER_CATALOG_URL", "LARDER_TIMEZONE", "LARDER_UI_URL", "LARDER_CONSOLE_URL"),
     *("LARDER_ALERT_WEBHOOK", "COMPOSE_PROFILES", "COMPOSE_FILE"),
 )
 """Given in the environment of setup, these are written down for the next time."""
+OF_A_STORE = ("LARDER_S3_ACCESS_KEY_ID", "LARDER_S3_SECRET_ACCESS_KEY", "LARDER_BUCKET")
+"""Of what is made, that which may open a store that is not ours."""
 
 
 def read() -> dict[str, str]:
     """What the file says; nothing where it is not there."""
     return {name: value for name, value in dotenv_values(DOTENV, interpolate=False).items() if value}
+
+
+def checkout() -> Path:
+    """The checkout whose stack this file belongs to: where it was made, before somebody moved it.
+
+    Raises:
+        SetupError: the file was copied here together with a checkout, and belongs to the other one's stack.
+    """
+    made = Path(read().get("LARDER_CHECKOUT", CHECKOUT))
+    if made != CHECKOUT and dotenv_values(made / ".env").get("LARDER_CHECKOUT") == str(made):
+        raise SetupError(
+            f"{DOTENV} is a copy of {made / '.env'} and names the stack of that checkout. Remove it here: "
+            "./setup.sh makes another one, for a stack of its own.",
+            code=2,
+        )
+    return made
+
+
+def keep(values: Mapping[str, str]) -> None:
+    """Writes down what setup chose for the next time."""
+    _merge(values)
+
+
+def forget(*, keep_store: bool) -> None:
+    """Removes the passwords of data that is gone, and the file where nothing else stands in it.
+
+    Args:
+        keep_store: whether the keys of the store stay, since the store is not ours
+    """
+    gone = [name for name in MADE if not (keep_store and name in OF_A_STORE)]
+    lines = [line for line in _lines(DOTENV) if line.partition("=")[0].strip() not in gone]
+    if any(line.strip() and line != HEAD for line in lines):
+        _write(DOTENV, "".join(lines).encode())
+    else:
+        DOTENV.unlink(missing_ok=True)
 
 
 def lacking() -> list[str]:
@@ -92,11 +138,15 @@ def complete() -> dict[str, str]:
     given = {name: os.environ[name] for name in KEPT if os.environ.get(name)}
     changed = {name: value for name, value in given.items() if before.get(name) != value}
     if made or changed or not DOTENV.exists():
-        kept = [line for line in _lines(DOTENV) if line.partition("=")[0].strip() not in changed]
-        added = [f"{name}={value}\n" for name, value in {**made, **changed}.items()]
-        _write(DOTENV, "".join([*(kept or [HEAD]), *added]).encode())
+        _merge({**made, **changed})
     DOTENV.chmod(0o600)
     return read()
+
+
+def _merge(values: Mapping[str, str]) -> None:
+    kept = [line for line in _lines(DOTENV) if line.partition("=")[0].strip() not in values]
+    added = [f"{name}={value}\n" for name, value in values.items()]
+    _write(DOTENV, "".join([*(kept or [HEAD]), *added]).encode())
 
 
 def _lines(file: Path) -> list[str]:

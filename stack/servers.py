@@ -28,10 +28,7 @@ MINIO_OBJECT = "/browser/{bucket}/{name}"
 """Where each store's console shows an object; SeaweedFS shows the folder that holds it."""
 POOL = "larder"
 WORKER = "larder"
-WORKER_COMMAND = (
-    *(sys.executable, "-m", "prefect", "worker", "start"),
-    *("--pool", POOL, "--type", "process", "--name", WORKER),
-)
+WORKER_COMMAND = (sys.executable, "-m", "stack.worker", WORKER)
 
 
 def minio_program() -> Path | None:
@@ -101,16 +98,20 @@ def seaweedfs(home: Path, ports: Mapping[str, int], store: Settings) -> Daemon:
 
 def prefect_server(home: Path, port: int, built_from: str = "") -> Daemon:
     """Prefect's API and UI on SQLite."""
+    pages = home / "prefect" / "ui"
+    server = (sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port))
     return Daemon(
         name="server",
-        command=(sys.executable, "-m", "prefect", "server", "start", "--host", HOST, "--port", str(port)),
+        command=(sys.executable, "-m", "stack.user_interface", str(pages), *server),
         environment={
             "PREFECT_HOME": str(home / "prefect"),
             "PREFECT_SERVER_API_HOST": HOST,
             "PREFECT_SERVER_API_PORT": str(port),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(home / "prefect" / "ui"),
+            "PREFECT_SERVER_UI_STATIC_DIRECTORY": str(pages),
+            "PREFECT_SERVER_UI_V2_ENABLED": "true",
+            "PREFECT_SERVER_EVENTS_EXPIRED_BUCKET_BUFFER": "PT10S",
             "PREFECT_CLI_COLORS": "false",
         },
         home=home,
@@ -133,8 +134,9 @@ def prefect_worker(
             **environment,
             "PREFECT_HOME": str(home / "prefect"),
             "TMPDIR": str(temporary),
+            "PREFECT_UI_URL": f"{environment['PREFECT_API_URL'].removesuffix('/api')}/v2",
             "PREFECT_WORKER_HEARTBEAT_SECONDS": "10",
-            "PREFECT_WORKER_QUERY_SECONDS": "2",
+            "PREFECT_WORKER_QUERY_SECONDS": "1",
             "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
             "PREFECT_CLI_COLORS": "false",
         },

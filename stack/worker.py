@@ -1,98 +1,119 @@
-"""What the worker's container runs: a Prefect worker under the container's own name, and its metrics."""
+"""The place where builds run: Prefect's process worker, which writes down the runs that it takes.
 
+python -m stack.worker NAME [--health]
+"""
+
+import argparse
+import asyncio
+import contextlib
 import logging
-import runpy
+import os
 import socket
-import sys
 import threading
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from prometheus_client import start_http_server
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.registry import Collector, CollectorRegistry
+from anyio.abc import TaskStatus
+from prefect.utilities.processutils import setup_signal_handlers_worker
+from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
-from larder import metrics
-from larder.outcomes import Outcome
-from larder.settings import settings
+from larder.settings import SettingsError, settings
+from stack.claims import Claims
+from stack.lost_runs import LostRuns
 from stack.servers import POOL
 
-METRICS_PORT = 9464
-SHOWN = {
-    "stages": ("larder_stages", "Stages, by what became of them"),
-    "seconds": ("larder_stage_seconds", "Seconds that stages took"),
-    "saved": ("larder_saved_seconds", "Seconds that reused stages took when they were executed"),
-    "stored": ("larder_stored_bytes", "Bytes of the artifacts that stages put into the bucket"),
-}
-"""What is summed up: the counter's name and what it is."""
-LABELS = ("product", "stage", "outcome")
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import FlowRun
 
-log = logging.getLogger(__name__)
+RUN_BYTES = 256 * 2**20
+"""What a run takes before its data: the interpreter with all that is imported."""
+MEMORY_FILES = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+RUNS_VARIABLE = "LARDER_WORKER_RUNS"
 
 
-class Stages(Collector):
-    """The counters of all runs that ended here since the worker started.
+class Worker(ProcessWorker):
+    """Prefect's process worker, which claims a run before it takes it and notes the process of it."""
 
-    They lag one scrape: a product's counters are shown at 0 first, so that `increase` sees them rise.
+    def __init__(self, claims: Claims, **options: Any) -> None:
+        super().__init__(**options)
+        self.claims = claims
+
+    @classmethod
+    def __dispatch_key__(cls) -> str:
+        return "larder-process"
+
+    async def _submit_run(self, flow_run: "FlowRun") -> None:
+        self.claims.claim(str(flow_run.id))
+        try:
+            await super()._submit_run(flow_run)
+        finally:
+            self.claims.forget(str(flow_run.id), unless_begun=True)
+
+    async def run(
+        self,
+        flow_run: "FlowRun",
+        configuration: ProcessJobConfiguration,
+        task_status: TaskStatus[int] | None = None,
+    ) -> ProcessWorkerResult:
+        """Start a run's process, wait for its end, and note both."""
+        noted = _Noted(self.claims, str(flow_run.id), task_status)
+        return await super().run(flow_run, configuration, noted)
+
+
+class _Noted:
+    """Notes the process id that Prefect is told, then tells it."""
+
+    def __init__(self, claims: Claims, run_id: str, told: TaskStatus[int] | None) -> None:
+        self.claims, self.run_id, self.told = claims, run_id, told
+
+    def started(self, value: int | None = None) -> None:
+        """Note it."""
+        if value is not None:
+            self.claims.began(self.run_id, value)
+        if self.told is not None:
+            self.told.started(value)  # type: ignore[arg-type]
+
+
+def most_runs() -> int:
+    """How many runs a worker takes at once: as many as half of its memory holds, or as it was told.
+
+    Raises:
+        SettingsError: it was told no number.
     """
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.sums: dict[tuple[str, str, str], Counter[str]] = {}
-        self.guard = threading.Lock()
-
-    def collect(self) -> list[CounterMetricFamily]:
-        """What was known at the last scrape; what was left since is taken in."""
-        with self.guard:
-            return self._collected()
-
-    def _collected(self) -> list[CounterMetricFamily]:
-        rows, families = list(self._arrived()), []
-        for row in rows:
-            for outcome in Outcome:
-                self.sums.setdefault((row.product, row.stage, outcome), Counter())
-        for number, (name, what) in SHOWN.items():
-            family = CounterMetricFamily(name, what, labels=LABELS)
-            for labels, sums in self.sums.items():
-                family.add_metric(labels, sums[number])
-            families.append(family)
-        for row in rows:
-            self.sums[row.product, row.stage, row.outcome].update(
-                {"stages": 1, "seconds": row.seconds, "saved": row.saved_seconds, "stored": row.stored_bytes}
-            )
-        return families
-
-    def describe(self) -> list[CounterMetricFamily]:
-        """Nothing: without it, registering would collect once."""
-        return []
-
-    def _arrived(self) -> Iterator[metrics.Row]:
-        for file in self.folder.glob("*.json"):
-            try:
-                yield from metrics.ROWS.validate_json(file.read_bytes())
-            except (OSError, ValueError) as error:
-                log.warning("Left out of the metrics: %s: %s", file, error)
-            file.unlink(missing_ok=True)
+    given = os.environ.get(RUNS_VARIABLE, "").strip()
+    if not given:
+        return max(1, memory_bytes() // 2 // RUN_BYTES)
+    if not given.isdigit() or int(given) == 0:
+        raise SettingsError(RUNS_VARIABLE, f"found {given!r}, expected a number from 1 on")
+    return int(given)
 
 
-def serve_metrics(folder: Path, port: int) -> int:
-    """Serve what runs leave in a folder; the port, which is any free one for 0."""
-    folder.mkdir(parents=True, exist_ok=True)
-    registry = CollectorRegistry()
-    registry.register(Stages(folder))
-    server, _ = start_http_server(port, registry=registry)
-    return int(server.server_port)
+def memory_bytes() -> int:
+    """What the container may use, or what the machine has."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for file in MEMORY_FILES:
+        with contextlib.suppress(OSError, ValueError):
+            return min(machine, int(file.read_text()))
+    return machine
 
 
 def main() -> None:
-    """Serves the metrics and is the worker."""
-    serve_metrics(metrics.folder(settings()), METRICS_PORT)
-    sys.argv = [
-        *("prefect", "worker", "start", "--pool", POOL, "--type", "process"),
-        *("--name", socket.gethostname(), "--with-healthcheck"),
-    ]
-    runpy.run_module("prefect", run_name="__main__", alter_sys=True)
+    """Is the worker until it is ended."""
+    parser = argparse.ArgumentParser(prog="python -m stack.worker")
+    parser.add_argument("name", nargs="?", default=socket.gethostname(), help="of the worker")
+    parser.add_argument("--health", action="store_true", help="answer at port 8080 whether it polls")
+    asked = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    claims = Claims(settings().home / "runs", asked.name)
+    ended = threading.Event()
+    lost = LostRuns(os.environ["PREFECT_API_URL"], claims)
+    threading.Thread(target=lost.watch, args=(ended,), daemon=True, name="lost runs").start()
+    setup_signal_handlers_worker(os.getpid(), "the worker", print)
+    worker = Worker(claims, work_pool_name=POOL, name=asked.name, limit=most_runs())
+    print(f"Takes {most_runs()} runs at once.", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(worker.start(with_healthcheck=asked.health))
+    ended.set()
 
 
 if __name__ == "__main__":

@@ -186,6 +186,6 @@ def started_in(folder: Path) -> Iterator[Deployed]:
         assert started.returncode == 0, started.stdout + started.stderr
         yield one
     finally:
-        ended = one.setup("down", "--volumes")
+        ended = one.setup("down", "--volumes", "--yes")
         assert ended.returncode == 0, ended.stderr
         assert not one.run("docker", "compose", "ps", "--all", "--quiet").stdout

@@ -1,8 +1,10 @@
 """What the worker and Prefect's API tell Prometheus, read from the ports where they tell it."""
 
+import os
 import urllib.request
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,7 +17,7 @@ from larder import metrics
 from larder.outcomes import listening
 from larder.settings import Settings
 from larder.stage import StageFailed
-from stack import exporter, worker
+from stack import exporter
 from stack.ports import HOST, free_ports
 from tests.tiny import Executed, tiny
 
@@ -39,23 +41,24 @@ def scrape(port: int) -> Samples:
 
 
 @pytest.fixture
-def worker_port(stack: Settings) -> int:
-    """Where the metrics of a worker are served."""
-    return worker.serve_metrics(metrics.folder(stack), 0)
+def stages_port(stack: Settings, prefect_server: str) -> int:
+    """Where the metrics of stages are served."""
+    metrics.folder(stack).mkdir()
+    return exporter.serve_metrics(prefect_server, None, metrics.folder(stack), 0)
 
 
-def test_a_worker_counts_what_became_of_stages(worker_port: int, stack: Settings, executed: Executed) -> None:
+def test_what_became_of_stages_is_counted(stages_port: int, stack: Settings, executed: Executed) -> None:
     tiny()
-    first = scrape(worker_port)
+    first = scrape(stages_port)
     assert first("larder_stages_total", stage="draw", outcome="executed") == 0
     assert first("larder_stages_total") == 0
     tiny()
-    second = scrape(worker_port)
+    second = scrape(stages_port)
     assert second("larder_stages_total", outcome="executed") == 3
     assert second("larder_stages_total", outcome="reused") == 0
     assert second("larder_stored_bytes_total") > 0
     assert second("larder_saved_seconds_total") == 0
-    third = scrape(worker_port)
+    third = scrape(stages_port)
     assert third("larder_stages_total", outcome="executed") == 3
     assert third("larder_stages_total", outcome="reused") == 3
     assert third("larder_stored_bytes_total", outcome="reused") == 0
@@ -68,23 +71,35 @@ def test_a_worker_counts_what_became_of_stages(worker_port: int, stack: Settings
     assert not list(metrics.folder(stack).iterdir())
 
 
-def test_a_worker_counts_a_failed_stage(
-    worker_port: int, stack: Settings, executed: Executed, monkeypatch: pytest.MonkeyPatch
+def test_a_failed_stage_is_counted(
+    stages_port: int, stack: Settings, executed: Executed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TINY_LOG", "/nowhere/at/all")
     with pytest.raises(StageFailed):
         tiny()
-    scrape(worker_port)
-    assert scrape(worker_port)("larder_stages_total", stage="draw", outcome="failed") == 1
+    scrape(stages_port)
+    assert scrape(stages_port)("larder_stages_total", stage="draw", outcome="failed") == 1
 
 
-def test_a_file_that_cannot_be_read_is_left_out(worker_port: int, stack: Settings) -> None:
+def test_a_file_that_cannot_be_read_is_left_out(stages_port: int, stack: Settings) -> None:
     (metrics.folder(stack) / "broken.json").write_text("{")
-    row = '[{"product": "a", "stage": "load", "outcome": "reused", "seconds": 1, "saved": 3.5}]'
+    row = '[{"pipeline": "p", "product": "a", "stage": "load", "outcome": "reused", "seconds": 1, "saved_seconds": 3.5}]'
     (metrics.folder(stack) / "short.json").write_text(row)
-    (metrics.folder(stack) / "whole.json").write_text(row.replace("3.5}", '3.5, "stored": 0}'))
-    scrape(worker_port)
-    assert scrape(worker_port)("larder_saved_seconds_total", product="a") == 3.5
+    (metrics.folder(stack) / "whole.json").write_text(row.replace("3.5}", '3.5, "stored_bytes": 0}'))
+    scrape(stages_port)
+    assert scrape(stages_port)("larder_saved_seconds_total", product="a") == 3.5
+
+
+def test_only_ordinary_files_are_read(stages_port: int, stack: Settings, tmp_path: Path) -> None:
+    row = '[{"pipeline": "p", "product": "linked", "stage": "load", "outcome": "reused", "seconds": 1, '
+    row += '"saved_seconds": 3, "stored_bytes": 0}]'
+    (tmp_path / "elsewhere").write_text(row)
+    (metrics.folder(stack) / "link.json").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(metrics.folder(stack) / "pipe.json")
+    scrape(stages_port)
+    with pytest.raises(AssertionError, match="no larder_stages_total"):
+        scrape(stages_port)("larder_stages_total", product="linked")
+    assert (tmp_path / "elsewhere").exists()
 
 
 def test_nothing_is_left_where_nobody_collects_it(stack: Settings, executed: Executed) -> None:
@@ -92,7 +107,7 @@ def test_nothing_is_left_where_nobody_collects_it(stack: Settings, executed: Exe
     assert not metrics.folder(stack).exists()
 
 
-def test_a_file_that_cannot_be_written_does_not_fail_the_run(stack: Settings, executed: Executed) -> None:
+def test_metrics_that_cannot_be_written_does_not_fail_the_run(stack: Settings, executed: Executed) -> None:
     metrics.folder(stack).symlink_to("/proc")
     with listening(lambda step: None) as audience:
         assert tiny().rows == 1
@@ -100,9 +115,9 @@ def test_a_file_that_cannot_be_written_does_not_fail_the_run(stack: Settings, ex
 
 
 @pytest.fixture
-def exporter_port(prefect_server: str) -> int:
+def exporter_port(prefect_server: str, tmp_path: Path) -> int:
     """Where the metrics of the tests' Prefect server are served."""
-    port = exporter.serve_metrics(prefect_server, None, 0)
+    port = exporter.serve_metrics(prefect_server, None, tmp_path, 0)
     scrape(port)
     return port
 
@@ -157,6 +172,6 @@ def test_a_queue_tells_how_much_waits_and_for_how_long(exporter_port: int) -> No
     assert 0 <= after("prefect_worker_heartbeat_age_seconds", work_pool=pool, worker="one") < 60
 
 
-def test_a_server_that_does_not_answer_is_told() -> None:
-    port = exporter.serve_metrics(f"http://{HOST}:{free_ports(1)[0]}/api", "a:b", 0)
+def test_a_server_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    port = exporter.serve_metrics(f"http://{HOST}:{free_ports(1)[0]}/api", "a:b", tmp_path, 0)
     assert scrape(port)("prefect_up") == 0

@@ -58,6 +58,8 @@ def marked_within(daemon: Daemon, seconds: float, count: int) -> list[int]:
         ("run --local other.yml", Arguments("run", "local", False, ("other.yml",))),
         ("--docker run other.yml", Arguments("run", "docker", False, ("other.yml",))),
         ("--volumes down", Arguments("down", None, True, ())),
+        ("--yes down --volumes", Arguments("down", None, True, (), yes=True)),
+        ("login", Arguments("login", None, False, ())),
         ("down --volumes --local", Arguments("down", "local", True, ())),
         ("test -k name -x --volumes", Arguments("test", None, False, ("-k", "name", "-x", "--volumes"))),
         ("--local test", Arguments("test", "local", False, ())),
@@ -78,6 +80,7 @@ def test_flags_may_stand_anywhere(words: str, expected: Arguments) -> None:
         "--local --docker",
         "run a.yml b.yml",
         "--volumes",
+        "down --yes",
         "down x",
         "--vol down",
     ],
@@ -98,7 +101,7 @@ def test_help_through_a_link_from_another_folder_with_spaces(tmp_path: Path) -> 
     link = tmp_path / "else where" / "larder setup"
     link.symlink_to(Path("..") / copy.name / "setup.sh")
     done = subprocess.run([link, "--help"], check=True, capture_output=True, text=True, cwd="/")
-    assert "./setup.sh down [--volumes]" in done.stdout
+    assert "./setup.sh down [--volumes" in done.stdout
 
 
 def test_a_path_without_python_says_what_to_install(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def test_a_second_home_on_a_store_that_is_there_is_independent(home: Path, s3: S
         assert s3.client.list_objects_v2(Bucket="second-home")["KeyCount"] == 0
         assert_well(other)
         (other / "mine.txt").write_text("not the stack's")
-        assert stack(other, "down", "--volumes").returncode == 0
+        assert stack(other, "down", "--volumes", "--yes").returncode == 0
         assert [file.name for file in other.iterdir()] == ["mine.txt"]
     finally:
         end(other)
