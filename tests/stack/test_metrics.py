@@ -83,7 +83,8 @@ def test_a_failed_stage_is_counted(
 
 def test_a_file_that_cannot_be_read_is_left_out(stages_port: int, stack: Settings) -> None:
     (metrics.folder(stack) / "broken.json").write_text("{")
-    row = '[{"pipeline": "p", "product": "a", "stage": "load", "outcome": "reused", "seconds": 1, "saved_seconds": 3.5}]'
+    row = '[{"pipeline": "p", "product": "a", "stage": "load", "outcome": "reused", "seconds": 1, '
+    row += '"saved_seconds": 3.5}]'
     (metrics.folder(stack) / "short.json").write_text(row)
     (metrics.folder(stack) / "whole.json").write_text(row.replace("3.5}", '3.5, "stored_bytes": 0}'))
     scrape(stages_port)
@@ -111,7 +112,7 @@ def test_metrics_that_cannot_be_written_does_not_fail_the_run(stack: Settings, e
     metrics.folder(stack).symlink_to("/proc")
     with listening(lambda step: None) as audience:
         assert tiny().rows == 1
-    assert [step.outcome for step in audience.runs[-1].in_order] == ["executed"] * 3
+    assert [step.outcome for step in audience.runs[-1].outcomes.in_order] == ["executed"] * 3
 
 
 @pytest.fixture
