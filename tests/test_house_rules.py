@@ -66,7 +66,7 @@ def below(name: str, package: str) -> bool:
 
 STAGE_FOLDERS = (
     *("flows/tables", "flows/build/stages", "flows/build/planning"),
-    "flows/activity/stages",
+    *("flows/activity/stages", "flows/ingest/stages"),
 )
 MAY_IMPORT = {
     "larder": ("larder",),
@@ -74,6 +74,7 @@ MAY_IMPORT = {
     "flows/tables": ("larder", "flows.tables"),
     "flows/build": ("larder", "flows.tables", "flows.build"),
     "flows/activity": ("larder", "flows.tables", "flows.activity"),
+    "flows/ingest": ("larder", "flows.tables", "flows.ingest"),
     "cli": ("larder", "blocks", "flows", "cli"),
     "stack": ("larder", "blocks", "flows", "cli", "stack"),
 }

@@ -1,5 +1,7 @@
 """What can go wrong with a source, told apart by whether trying again can help."""
 
+from collections.abc import Mapping
+
 
 class SourceError(Exception):
     """A source cannot be taken as it is. Trying again does not help.
@@ -39,3 +41,36 @@ class SourceUnreachable(Exception):  # noqa: N818
 
     def __str__(self) -> str:
         return f"{self.url} did not answer as it should: {self.cause}"
+
+
+class SourcesFailedError(Exception):
+    """Some sources of a category failed; the others are archived.
+
+    Attributes:
+        category: whose
+        failures: what went wrong, by source
+    """
+
+    def __init__(self, category: str, failures: Mapping[str, Exception], count: int) -> None:
+        super().__init__(_listed(category, "sources", failures, count))
+        self.category = category
+        self.failures = dict(failures)
+
+
+class CategoriesFailedError(Exception):
+    """Some categories of a department failed; the others came to their end.
+
+    Attributes:
+        department: whose
+        failures: what went wrong, by category
+    """
+
+    def __init__(self, department: str, failures: Mapping[str, Exception], count: int) -> None:
+        super().__init__(_listed(department, "categories", failures, count))
+        self.department = department
+        self.failures = dict(failures)
+
+
+def _listed(whole: str, parts: str, failures: Mapping[str, Exception], count: int) -> str:
+    lines = [f"{name}: {error or type(error).__name__}" for name, error in failures.items()]
+    return f"{whole}: {len(failures)} of {count} {parts} failed.\n" + "\n".join(lines)

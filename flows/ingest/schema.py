@@ -10,7 +10,8 @@ from flows.ingest.page_links import canonical_url
 from larder.artifacts import Frozen
 from larder.names import DurationSeconds, Name, Title, wrong
 
-Stage = Literal["ingestion", "processing", "analysis"]
+STAGES = ("ingestion", "processing", "analysis")
+"""The stages of a department, in the order in which they run."""
 
 
 def _url(text: str) -> str:
@@ -102,6 +103,11 @@ class Request(Frozen):
     conditional: bool = True
     """Whether its ETag and Last-Modified are trusted to say that it did not change."""
 
+    @property
+    def tells_its_version(self) -> bool:
+        """Whether it is asked which version it has before it is fetched."""
+        return self.conditional
+
 
 class FileSource(Request):
     """One file on the web."""
@@ -152,6 +158,11 @@ class ApiSource(Request):
     """Where the list of records stands in a page; None where a page is that list."""
     pagination: Pagination | None = None
     """How the next page is found; None where there is but one, which is kept as it came."""
+
+    @property
+    def tells_its_version(self) -> bool:
+        """Of several pages none tells of the others."""
+        return self.conditional and self.pagination is None
 
 
 class PageSource(Request):
@@ -209,25 +220,30 @@ class Pages(_Ingestion):
     sources: Annotated[tuple[PageSource, ...], Field(min_length=1)]
 
 
-class Archived(Frozen):
+class ArchivedSource(Frozen):
     """One file that another category brought in."""
 
     category: Name
     source: Name
+
+    @property
+    def label(self) -> str:
+        """How it is called."""
+        return f"{self.category}/{self.source}"
 
 
 class LinkCounts(Frozen):
     """How often each host is linked to, of pages that were brought in."""
 
     kind: Literal["link_counts"]
-    inputs: Annotated[tuple[Archived, ...], Field(min_length=1)]
+    inputs: Annotated[tuple[ArchivedSource, ...], Field(min_length=1)]
 
 
 class CsvProfiles(Frozen):
     """Columns, nulls, extremes and distinct values of CSV files that were brought in."""
 
     kind: Literal["csv_profiles"]
-    inputs: Annotated[tuple[Archived, ...], Field(min_length=1)]
+    inputs: Annotated[tuple[ArchivedSource, ...], Field(min_length=1)]
 
 
 Ingestion = Annotated[Files | Apis | Pages, Field(discriminator="kind")]
@@ -247,6 +263,7 @@ def _without_none(value: object) -> object:
 class Department(Frozen):
     """All that one department ingests, and what it makes of it."""
 
+    id: Name
     name: Title
     """Its full name."""
     ingestion: Annotated[dict[Name, Ingestion], BeforeValidator(_without_none)] = {}

@@ -14,8 +14,8 @@ from flows.ingest.web import Say, Web
 
 def read(  # noqa: PLR0913
     source: ApiSource,
-    announced: str | None,
     *,
+    announced: str | None,
     access: Access,
     visit: Visit,
     say: Say = print,
@@ -28,8 +28,8 @@ def read(  # noqa: PLR0913
 
     Args:
         source: what is asked for, and how one page leads to the next
-        announced: the validator that the source gave; names this version in the key
-        access, visit, say: as for `flows.ingest.stages.files.look`
+        announced: the version that the source says that it has; names it in the key
+        access, visit, say: as for `flows.ingest.stages.files.download`
         scratch: where it goes
     """
     target = scratch / f"{source.name}.json"
@@ -39,10 +39,10 @@ def read(  # noqa: PLR0913
             _page(facts, target)
             if announced not in (None, facts.validator):
                 say(f"{source.name} changed after it was looked at; the newer answer is taken")
-            return received(facts, target, target.name, visit)
+            return received(facts, target, target.name, visit, announced)
         with target.open("w", encoding="utf-8", newline="") as file:
             facts, records = _all_pages(web, source, scratch / "page", file)
-    return received(facts, target, target.name, visit, records)
+    return received(facts, target, target.name, visit, None, records)
 
 
 def _all_pages(web: Web, source: ApiSource, path: Path, file: TextIO) -> tuple[Facts, int]:

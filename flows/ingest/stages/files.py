@@ -1,6 +1,7 @@
-"""Files: what a source says of one now, and its bytes."""
+"""Files: which version a source says that it has, and its bytes."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -10,36 +11,23 @@ from typing import Annotated
 from flows.ingest.credentials import Credentials, Secrets
 from flows.ingest.download import Facts, look_at
 from flows.ingest.download import download as download_file
+from flows.ingest.errors import SourceError, SourceUnreachable
 from flows.ingest.robots import obeying, read_robots
 from flows.ingest.schema import Access, FileSource, Request
 from flows.ingest.web import Say, Web
 from larder.artifacts import File, Output, Uncounted
 
-Known = Callable[[Request], str | None]
-"""The validator of the version of a source that the archive has; None where it has none that is whole."""
+LOGGER = logging.getLogger(__name__)
+TRIES_TO_LOOK = 2
 
 
 @dataclass(frozen=True)
 class Visit:
-    """Who asks, when, with which secrets, knowing what."""
+    """Who asks, when, and with which secrets."""
 
     run: str
     at: datetime
     secrets: Secrets
-    known: Known
-
-
-class Seen(Output):
-    """What a source said of itself in this run."""
-
-    validator: str | None
-    """ETag, or Last-Modified, of what is there now; None where the server says neither."""
-    unchanged: bool
-    """Whether that is what the archive has."""
-    at: Annotated[datetime, Uncounted]
-    """When it was asked."""
-    run: Annotated[str, Uncounted]
-    """Which run asked."""
 
 
 class Received(Output):
@@ -53,39 +41,48 @@ class Received(Output):
     """Where it was found, after redirects, without secrets."""
     content_type: str | None
     validator: str | None
-    """Of these bytes: another one than was announced, if they changed in between."""
+    """ETag, or Last-Modified, of these bytes."""
+    announced: Annotated[str | None, Uncounted]
+    """What the source said before; another one, if the file changed in between."""
     headers: Annotated[Mapping[str, str], Uncounted]
     """What the server said of it, without secrets."""
     run: Annotated[str, Uncounted]
     """Which run fetched it."""
+    at: Annotated[datetime, Uncounted]
+    """When it was asked for."""
     rows: int | None = None
 
 
-def look(
-    source: Request, *, access: Access, robots: Mapping[str, str] | None, visit: Visit, say: Say = print
-) -> Seen:
-    """Ask a source whether it still is what the archive has.
+def announced(
+    source: Request, known: str | None, access: Access, robots: Mapping[str, str] | None, visit: Visit
+) -> str | None:
+    """Which version a source says that it has: its ETag, or Last-Modified. Nothing of it is fetched.
+
+    None where it says neither, is not to be trusted, or does not answer: then it has to be fetched to know.
 
     Args:
         source: what is asked for
+        known: the version that the archive has
         access: where may be connected to
         robots: the text of each robots.txt that is obeyed, by its URL; None where none has to be
-        visit: who asks, when, with which secrets, knowing what
-        say: told of each try that failed
+        visit: who asks, when, and with which secrets
     """
-    if not source.conditional:
-        return Seen(validator=None, unchanged=False, at=visit.at, run=visit.run)
-    validator = visit.known(source)
-    with closing(web_of(source, access, robots, visit, say)) as web:
-        facts = look_at(web, source, validator)
-    now = validator if facts is None else facts.validator
-    return Seen(validator=now, unchanged=now is not None and now == validator, at=visit.at, run=visit.run)
+    if not source.tells_its_version:
+        return None
+    few = access.model_copy(update={"limits": access.limits.model_copy(update={"tries": TRIES_TO_LOOK})})
+    try:
+        with closing(web_of(source, few, robots, visit, LOGGER.info)) as web:
+            facts = look_at(web, source, known)
+    except (SourceError, SourceUnreachable) as error:
+        LOGGER.info("%s; it is asked for as a whole", error)
+        return None
+    return known if facts is None else facts.validator
 
 
 def download(  # noqa: PLR0913
     source: FileSource,
-    announced: str | None,
     *,
+    announced: str | None,
     access: Access,
     robots: Mapping[str, str] | None,
     visit: Visit,
@@ -96,8 +93,9 @@ def download(  # noqa: PLR0913
 
     Args:
         source: what is asked for
-        announced: the validator that the source gave; names this version in the key
-        access, robots, visit, say: as for `look`
+        announced: the version that the source says that it has; names it in the key
+        access, robots, visit: as for `announced`
+        say: told of each try that failed
         scratch: where it goes
     """
     coming = scratch / "coming"
@@ -106,7 +104,7 @@ def download(  # noqa: PLR0913
     if announced not in (None, facts.validator):
         say(f"{source.name} changed after it was looked at; the newer file is taken")
     name = source.called or facts.name
-    return received(facts, coming.rename(scratch / name), name, visit)
+    return received(facts, coming.rename(scratch / name), name, visit, announced)
 
 
 def web_of(source: Request, access: Access, robots: Mapping[str, str] | None, visit: Visit, say: Say) -> Web:
@@ -117,7 +115,9 @@ def web_of(source: Request, access: Access, robots: Mapping[str, str] | None, vi
     return Web(access, web.credentials, say, obeying(robots, lambda url: read_robots(web, url)))
 
 
-def received(facts: Facts, file: Path, name: str, visit: Visit, rows: int | None = None) -> Received:
+def received(  # noqa: PLR0913, PLR0917
+    facts: Facts, file: Path, name: str, visit: Visit, announced: str | None, rows: int | None = None
+) -> Received:
     """What a stage returns of a file that came."""
     return Received(
         file=file,
@@ -126,7 +126,9 @@ def received(facts: Facts, file: Path, name: str, visit: Visit, rows: int | None
         url=facts.url,
         content_type=facts.headers.get("content-type"),
         validator=facts.validator,
+        announced=announced,
         headers=facts.headers,
         run=visit.run,
+        at=visit.at,
         rows=rows,
     )

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -11,9 +12,9 @@ from flows.ingest.page_links import Link, decode, matching, read_page
 from flows.ingest.robots import read_robots, robots_url
 from flows.ingest.schema import Access, FileSource, PageSource, Request
 from flows.ingest.stages.files import Visit, web_of
-from flows.ingest.web import Say
 from larder.artifacts import File, Output
 
+LOGGER = logging.getLogger(__name__)
 HTML = ("text/html", "application/xhtml+xml")
 PAGE_NAME = "page.html"
 LINKS_NAME = "links.json"
@@ -38,11 +39,25 @@ class Links(Output):
     rows: int
 
 
-def robots(source: Request, *, access: Access, visit: Visit, say: Say = print) -> Robots:
-    """Read the robots.txt of a source's host."""
-    place = robots_url(source.url)
-    with closing(web_of(source, access, None, visit, say)) as web:
-        return Robots(rules={place: read_robots(web, place)})
+def robots(source: Request, *, access: Access, text: str) -> Robots:  # noqa: ARG001
+    """The rules of a source's host.
+
+    Args:
+        source: what is asked for
+        access: where may be connected to
+        text: what its robots.txt says
+    """
+    return Robots(rules={robots_url(source.url): text})
+
+
+def robots_text(source: Request, access: Access, visit: Visit) -> str:
+    """What the robots.txt of a source's host says now.
+
+    Raises:
+        SourceUnreachable: if the server failed: nobody knows then what it forbids.
+    """
+    with closing(web_of(source, access, None, visit, LOGGER.info)) as web:
+        return read_robots(web, robots_url(source.url))
 
 
 def links(page: Path, url: str, content_type: str | None, follow: tuple[str, ...], *, scratch: Path) -> Links:

@@ -13,8 +13,8 @@ from flows.ingest.sample_web import RECORDS, SampleWeb
 from flows.ingest.schema import Access, ApiSource, FileSource, PageSource, Request, SecretValue
 from flows.ingest.stages.analysis import profile
 from flows.ingest.stages.apis import read
-from flows.ingest.stages.files import Received, Visit, download, look
-from flows.ingest.stages.pages import LINKS_NAME, followed, html_of, links, robots
+from flows.ingest.stages.files import Received, Visit, announced, download
+from flows.ingest.stages.pages import LINKS_NAME, followed, html_of, links, robots, robots_text
 from flows.ingest.stages.processing import count_links
 from larder.names import is_plain_name
 from larder.refusal import RefusedError
@@ -31,8 +31,8 @@ PAGING: dict[str, dict[str, Any]] = {
 }
 
 
-def visit(known: Callable[[Request], str | None] = lambda _source: None) -> Visit:
-    return Visit("run-1", datetime(2026, 1, 1, tzinfo=UTC), lambda _name: SECRET, known)
+def visit(secret: str = SECRET) -> Visit:
+    return Visit("run-1", datetime(2026, 1, 1, tzinfo=UTC), lambda _name: secret)
 
 
 def api(sample: SampleWeb, style: str, **more: Any) -> ApiSource:
@@ -41,7 +41,7 @@ def api(sample: SampleWeb, style: str, **more: Any) -> ApiSource:
 
 
 def read_api(source: ApiSource, access: Access, scratch: Path) -> Received:
-    return read(source, None, access=access, visit=visit(), scratch=scratch)
+    return read(source, announced=None, access=access, visit=visit(), scratch=scratch)
 
 
 def content(received: Received) -> str:
@@ -149,10 +149,9 @@ def test_a_page_that_fails_or_is_cut_is_read_again(sample: SampleWeb, access: Ac
 
 
 def test_a_secret_that_is_too_short_to_hide_is_refused(sample: SampleWeb, access: Access) -> None:
-    short = Visit("run", datetime(2026, 1, 1, tzinfo=UTC), lambda _name: "123", lambda _source: None)
     source = Request(name="one", url=f"{sample.url}/x", headers={"Key": SecretValue(secret="api")})
     with pytest.raises(RefusedError, match="Secret block api: found a value of 3 characters"):
-        look(source, access=access, robots=None, visit=short)
+        announced(source, None, access, None, visit("123"))
     assert not sample.log
 
 
@@ -163,35 +162,44 @@ def source_of(sample: SampleWeb, path: str = FILE, **more: Any) -> FileSource:
     return FileSource(name="one", url=sample.url + path, **more)
 
 
-def test_a_look_tells_what_is_there_and_whether_that_is_known(sample: SampleWeb, access: Access) -> None:
-    source = source_of(sample)
-    first = look(source, access=access, robots=None, visit=visit())
-    assert first.validator is not None
-    assert not first.unchanged
-    again = look(source, access=access, robots=None, visit=visit(lambda _source: first.validator))
-    assert (again.validator, again.unchanged) == (first.validator, True)
-    assert sample.log[1][1]["if-none-match"] == first.validator
+def fetch(
+    source: FileSource,
+    access: Access,
+    scratch: Path,
+    robots: dict[str, str] | None = None,
+    version: str | None = None,
+    say: Callable[[str], None] = print,
+) -> Received:
+    return download(
+        source, announced=version, access=access, robots=robots, visit=visit(), say=say, scratch=scratch
+    )
 
 
-def test_a_server_that_does_not_understand_conditions_is_understood(
-    sample: SampleWeb, access: Access
-) -> None:
-    etag = {"ETag": '"always"', "Last-Modified": None}
-    sample.tell(FILE, headers=etag)
-    seen = look(source_of(sample), access=access, robots=None, visit=visit(lambda _source: '"always"'))
-    assert seen.unchanged
+def test_a_source_says_which_version_it_has(sample: SampleWeb, access: Access) -> None:
+    version = announced(source_of(sample), None, access, None, visit())
+    assert version is not None
+    assert announced(source_of(sample), version, access, None, visit()) == version
+    assert sample.log[1][1]["if-none-match"] == version
+    sample.change(FILE)
+    assert announced(source_of(sample), version, access, None, visit()) not in {None, version}
 
 
-def test_a_server_that_says_nothing_of_its_files_has_them_fetched(sample: SampleWeb, access: Access) -> None:
+def test_a_source_that_does_not_say_has_to_be_fetched(sample: SampleWeb, access: Access) -> None:
     sample.tell(FILE, headers={"ETag": None, "Last-Modified": None})
-    seen = look(source_of(sample), access=access, robots=None, visit=visit())
-    assert (seen.validator, seen.unchanged) == (None, False)
+    assert announced(source_of(sample), None, access, None, visit()) is None
 
 
 def test_a_source_that_is_not_trusted_is_not_asked(sample: SampleWeb, access: Access) -> None:
-    source = source_of(sample, conditional=False)
-    assert look(source, access=access, robots=None, visit=visit(lambda _source: '"x"')).validator is None
+    assert announced(source_of(sample, conditional=False), '"x"', access, None, visit()) is None
+    assert announced(api(sample, "offset"), '"x"', access, None, visit()) is None
     assert not sample.log
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_source_that_fails_says_nothing(sample: SampleWeb, access: Access, status: int) -> None:
+    sample.tell(FILE, status=status, times=5)
+    assert announced(source_of(sample), '"x"', access, None, visit()) is None
+    assert len(sample.log) <= 2
 
 
 @pytest.mark.parametrize(
@@ -207,7 +215,7 @@ def test_a_file_is_called_as_the_server_says_but_safely(
     sample: SampleWeb, access: Access, tmp_path: Path, name: str, kept: str
 ) -> None:
     source = source_of(sample, parameters={"as": name})
-    received = download(source, None, access=access, robots=None, visit=visit(), scratch=tmp_path)
+    received = fetch(source, access, tmp_path)
     assert received.file == tmp_path / kept
     assert received.original_name == name
     assert list(tmp_path.iterdir()) == [tmp_path / kept]
@@ -217,55 +225,51 @@ def test_a_file_that_changed_after_the_look_is_taken_and_said(
     sample: SampleWeb, access: Access, tmp_path: Path
 ) -> None:
     said: list[str] = []
-    received = download(
-        source_of(sample),
-        '"older"',
-        access=access,
-        robots=None,
-        visit=visit(),
-        say=said.append,
-        scratch=tmp_path,
-    )
+    received = fetch(source_of(sample), access, tmp_path, version='"older"', say=said.append)
     assert received.validator not in {None, '"older"'}
     assert said == ["one changed after it was looked at; the newer file is taken"]
 
 
 def rules(sample: SampleWeb, access: Access) -> dict[str, str]:
     source = source_of(sample, "/pages/home")
-    return dict(robots(source, access=access, visit=visit(), say=print).rules)
+    text = robots_text(source, access, visit())
+    return dict(robots(source, access=access, text=text).rules)
 
 
 def test_what_robots_txt_forbids_is_not_asked_for(sample: SampleWeb, access: Access, tmp_path: Path) -> None:
     obeyed = rules(sample, access)
-    look(source_of(sample, "/pages/open"), access=access, robots=obeyed, visit=visit())
+    fetch(source_of(sample, "/pages/open"), access, tmp_path, obeyed)
     for path in ("/pages/closed", "/private/x.csv"):
         with pytest.raises(ForbiddenError, match=rf"{path} .*/robots.txt forbids it to larder"):
-            look(source_of(sample, path), access=access, robots=obeyed, visit=visit())
+            fetch(source_of(sample, path), access, tmp_path, obeyed)
+        assert announced(source_of(sample, path), None, access, obeyed, visit()) is None
         assert not sample.asked(path)
 
 
-def test_a_redirect_to_what_robots_txt_forbids_is_not_followed(sample: SampleWeb, access: Access) -> None:
+def test_a_redirect_to_what_robots_txt_forbids_is_not_followed(
+    sample: SampleWeb, access: Access, tmp_path: Path
+) -> None:
     obeyed = rules(sample, access)
     sample.tell("/pages/home", location="/pages/closed")
     sample.tell("/pages/other", location=f"http://localhost:{sample.server_port}/pages/closed")
     for path in ("/pages/home", "/pages/other"):
         with pytest.raises(ForbiddenError, match=r"/robots.txt forbids it"):
-            look(source_of(sample, path), access=access, robots=obeyed, visit=visit())
+            fetch(source_of(sample, path), access, tmp_path, obeyed)
     assert not sample.asked("/pages/closed")
     assert sample.asked("/robots.txt") == 2
 
 
 @pytest.mark.parametrize(("status", "is_allowed"), [(404, True), (410, True), (401, False), (403, False)])
 def test_a_robots_txt_that_is_not_there_allows_all_and_one_kept_shut_nothing(
-    sample: SampleWeb, access: Access, status: int, is_allowed: bool
+    sample: SampleWeb, access: Access, tmp_path: Path, status: int, is_allowed: bool
 ) -> None:
     sample.tell("/robots.txt", status=status)
     obeyed = rules(sample, access)
     if is_allowed:
-        look(source_of(sample, "/pages/closed"), access=access, robots=obeyed, visit=visit())
+        fetch(source_of(sample, "/pages/closed"), access, tmp_path, obeyed)
     else:
         with pytest.raises(ForbiddenError):
-            look(source_of(sample, "/pages/open"), access=access, robots=obeyed, visit=visit())
+            fetch(source_of(sample, "/pages/open"), access, tmp_path, obeyed)
 
 
 def test_nothing_is_asked_while_robots_txt_fails(sample: SampleWeb, access: Access) -> None:
@@ -279,7 +283,7 @@ def test_a_page_gives_its_links_and_those_that_are_followed(
 ) -> None:
     page = PageSource(name="home", url=f"{sample.url}/pages/home", follow=("*.csv",))
     html = html_of(page)
-    came = download(html, None, access=access, robots={}, visit=visit(), scratch=tmp_path)
+    came = fetch(html, access, tmp_path, {})
     assert came.name == "page.html"
     assert isinstance(came.file, Path)
     found = links(came.file, came.url, came.content_type, page.follow, scratch=tmp_path)
@@ -301,7 +305,7 @@ def test_a_page_gives_its_links_and_those_that_are_followed(
 def test_a_page_that_is_no_html_is_refused(sample: SampleWeb, access: Access, tmp_path: Path) -> None:
     page = html_of(PageSource(name="home", url=f"{sample.url}/files/branches.csv"))
     with pytest.raises(SourceError, match="it is text/csv; expected is text/html"):
-        download(page, None, access=access, robots={}, visit=visit(), scratch=tmp_path)
+        fetch(page, access, tmp_path, {})
 
 
 def test_followed_files_have_names_of_their_own() -> None:
