@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from larder.store import Store
 
 Returned_co = TypeVar("Returned_co", bound=Output, covariant=True)
-_stages: dict[str, None] = {}
+_defined: dict[str, "Definition[Output]"] = {}
 GIVEN = ("scratch", "say")
 """Parameters that the engine gives to every function that names them."""
 
@@ -82,12 +82,13 @@ class Definition(Generic[Returned_co]):
 
     def __post_init__(self) -> None:
         remember_code(self.function)
-        _stages.setdefault(self.stage)
+        _defined[self.function_name] = self
 
     @property
     def function_name(self) -> str:
         """`module.name` of the function."""
-        return f"{self.function.__module__}.{self.function.__qualname__}"
+        name = getattr(self.function, "__qualname__", repr(self.function))
+        return f"{getattr(self.function, '__module__', None)}.{name}"
 
     @cached_property
     def code(self) -> Fingerprint:
@@ -145,4 +146,9 @@ def given_by_the_world(
 
 def defined_stages() -> list[str]:
     """The names of all stages that this process has imported, in the order of their definition."""
-    return list(_stages)
+    return list(dict.fromkeys(definition.stage for definition in _defined.values()))
+
+
+def definition_of(function_name: str) -> Definition[Output] | None:
+    """The stage of a function, if this process has imported its definition."""
+    return _defined.get(function_name)

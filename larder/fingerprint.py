@@ -15,7 +15,7 @@ from larder.keys import NoKeyError
 from larder.syntax import Code, read_module, read_part
 
 _reading_code = threading.RLock()
-_imported: dict[str, "Source | None"] = {}
+_imported: dict[str, tuple[object, "Source | None"]] = {}
 
 
 class Fingerprint(Frozen):
@@ -143,9 +143,11 @@ def _code(source: Source, function: str | None) -> Code:
 
 
 def _source(name: str) -> Source | None:
-    if name not in _imported:
-        _imported[name] = _read(name)
-    return _imported[name]
+    module = sys.modules.get(name)
+    remembered = _imported.get(name)
+    if remembered is None or remembered[0] is not module:
+        remembered = _imported[name] = (module, _read(name))
+    return remembered[1]
 
 
 def _read(name: str) -> Source | None:

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from larder import keys, transfer
 from larder.action import Action, Ahead
-from larder.artifacts import Artifact, Frozen
+from larder.artifacts import ARTIFACT_NAME, Artifact, Frozen
 from larder.definition import Context
 from larder.leases import lease
 from larder.store import Absent, Damaged, Store, Stored
@@ -35,7 +35,7 @@ class PublishedFile(Frozen):
     bytes: int
     etag: str
     """Of the readable copy."""
-    artifact: str | None = None
+    artifact: str | None = Field(None, pattern=ARTIFACT_NAME)
     """Object name of the immutable artifact that it is a copy of."""
     artifact_etag: str | None = None
     media_type: str | None = None

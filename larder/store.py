@@ -194,7 +194,7 @@ class Store:
             with closing(answer["Body"]) as body:
                 if answer["ContentLength"] > most_bytes:
                     found = f"{answer['ContentLength']} bytes, at most {most_bytes} are valid"
-                    raise Damaged(self.uri(name), found)
+                    raise Damaged(self.uri(name), found, answer["ETag"])
                 return body.read(), answer["ETag"]
 
         return self._ask(name, get)

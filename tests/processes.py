@@ -13,7 +13,7 @@ from typing import Any
 from flows.build.recipe.schema import Recipe
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["flows.build.flow", "flows.build.report", "tests.tiny"])
+CONTEXT.set_forkserver_preload(["larder.orchestration.flow", "flows.build.flow", "tests.tiny"])
 ANSWER_SECONDS = 60
 
 
@@ -68,7 +68,8 @@ def building(recipe: Recipe, hold_at: str | None = None) -> Iterator[Builder]:
 def _build(environment: dict[str, str], recipe: Recipe, hold_at: str | None, told: Connection) -> None:
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    from flows.build.flow import build, report
+    from flows.build.flow import build
+    from larder.orchestration.page import ended_run
     from larder.outcomes import Step, listening
 
     for name in [name for name in os.environ if name.startswith("LARDER_") and name not in environment]:
@@ -88,4 +89,4 @@ def _build(environment: dict[str, str], recipe: Recipe, hold_at: str | None, tol
             published = build(recipe)
         except Exception as raised:  # noqa: BLE001
             error = raised
-    told.send(report.of_run(audience.runs[-1], published, error))
+    told.send(build.report.document(ended_run(audience.runs[-1], published, error)))

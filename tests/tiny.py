@@ -3,13 +3,15 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from larder.artifacts import File, Output
 from larder.definition import Definition
+from larder.orchestration.call import StageCall
 from larder.orchestration.reader import RunReader
 from larder.pipeline import pipeline
 from larder.run import Run
-from larder.stage import current_reader, stage
+from larder.stage import Stage, current_reader, stage
 
 Executed = Callable[[], list[str]]
 """Asks which stages were executed since it was last asked."""
@@ -74,3 +76,8 @@ def current_run() -> Run:
     reader = current_reader()
     assert isinstance(reader, RunReader)
     return reader.run
+
+
+def call_of(called: Stage[Any], **arguments: object) -> StageCall:
+    """A call as a run makes it, to be given to the Prefect task itself."""
+    return StageCall(current_run(), called.definition, arguments, None)

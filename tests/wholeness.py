@@ -42,7 +42,7 @@ def is_whole(bucket: Bucket, name: str) -> bool:
 def artifacts_in(value: Any) -> Iterator[dict[str, Any]]:
     """Every artifact in what a stage returned."""
     match value:
-        case {"uri": _, "sha256": _}:
+        case {"object_name": _, "sha256": _}:
             yield value
         case dict():
             for item in value.values():
@@ -74,7 +74,7 @@ def assert_whole(bucket: Bucket, product: str, version: str) -> None:
 
 def _is_there(bucket: Bucket, artifact: dict[str, Any]) -> bool:
     try:
-        content = bucket.read(bucket.inside(artifact["uri"]))
+        content = bucket.read(artifact["object_name"])
     except ClientError:
         return False
     return (len(content), _sha256(content)) == (artifact["bytes"], artifact["sha256"])

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from larder import keys, transfer
-from larder.artifacts import Artifact, Frozen
+from larder.artifacts import ARTIFACT_NAME, Artifact, Frozen
 from larder.published import Publishing
 from larder.store import Damaged, Store, Stored
 
@@ -35,7 +35,7 @@ class PublishedFile(Frozen):
     bytes: int
     etag: str
     """Of the readable copy."""
-    artifact: str | None = None
+    artifact: str | None = Field(None, pattern=ARTIFACT_NAME)
     """Object name of the immutable artifact that it is a copy of."""
 
 

@@ -82,8 +82,9 @@ def _in_a_run(pipeline: Pipeline[..., Any]) -> Callable[..., Any]:
 
     functools.update_wrapper(run_body, pipeline.body)
     parameters = variables.flow_parameters(pipeline, list(signature.parameters.values()))
-    annotations = {one.name: one.annotation for one in [*parameters, *OPTIONS]}
-    run_body.__signature__ = signature.replace(parameters=[*parameters, *OPTIONS])  # type: ignore[attr-defined]
+    parameters = sorted([*parameters, *OPTIONS], key=lambda one: one.kind)
+    annotations = {one.name: one.annotation for one in parameters}
+    run_body.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     run_body.__annotations__ = annotations
     return run_body
 

@@ -26,7 +26,7 @@ from prefect.transactions import (
 
 from larder import results
 from larder.artifacts import Output
-from larder.definition import Definition
+from larder.definition import Definition, definition_of
 from larder.keys import NoKeyError
 from larder.leases import Leases
 from larder.orchestration.call import StageCall
@@ -37,7 +37,6 @@ from larder.stage import NoRunError, Stage, StageFailed
 BACKOFF_SECONDS = 2
 STATES_RESULT = "the result of a task run"
 
-_models: dict[str, type[Output]] = {}
 _tasks: list[Task[..., Any]] = []
 
 
@@ -58,9 +57,10 @@ class ResultSerializer(Serializer):
             TypeError: if the module that defines its stage is not imported.
         """
         function = results.read_document(STATES_RESULT, blob).function
-        if function not in _models:
+        definition = definition_of(function)
+        if definition is None:
             raise TypeError(f"Import the module that defines {function} before its result is read.")
-        _, value = results.parse(STATES_RESULT, blob, _models[function])
+        _, value = results.parse(STATES_RESULT, blob, definition.returns)
         return value
 
 
@@ -122,7 +122,6 @@ def task_of(stage: Stage[Any]) -> Task[..., Any]:
 
 @functools.cache
 def _task_of(definition: Definition[Any], stage: Stage[Any]) -> Task[..., Any]:
-    _models[definition.function_name] = definition.returns
     options = stage.options
     retries = definition.retries if options.retries is None else options.retries
     delay: Any = options.retry_delay_seconds

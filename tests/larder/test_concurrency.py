@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from flows.build.flow import build, report
+from flows.build.flow import build
 from flows.build.recipe.file import parse_recipe
 from flows.build.recipe.schema import Recipe
+from larder.orchestration.page import ended_run
 from larder.outcomes import listening
 from larder.pipeline import pipeline
 from larder.settings import Settings, settings
@@ -83,7 +84,7 @@ def build_here(recipe: Recipe) -> dict[str, Any]:
     """Build in this process."""
     with listening(lambda step: None) as audience:
         published = build(recipe)
-    return report.of_run(audience.runs[-1], published, None)
+    return build.report.document(ended_run(audience.runs[-1], published, None))
 
 
 def executions(*answers: dict[str, Any]) -> Counter[str]:

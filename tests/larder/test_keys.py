@@ -26,14 +26,16 @@ from flows.build.recipe.lock import LockedDataset
 from flows.build.recipe.schema import Dataset
 from flows.tables.file_types import FileType
 from flows.tables.table import Column, Table
-from larder import keys, results
+from larder import fingerprint, keys, syntax
 from larder.artifacts import Artifact, Output
 from larder.definition import Definition
+from larder.fingerprint import Fingerprint, fingerprint_of
 from larder.keys import NoKeyError, canonical, digest
+from larder.lookup import Address, address_of
 from larder.settings import CHECKOUT
 
 ARTIFACT = Artifact(
-    uri="s3://bucket/artifacts/parks/0123456789ab-parks.parquet",
+    object_name="artifacts/parks/0123456789ab-parks.parquet",
     sha256="a" * 64,
     bytes=12,
     etag='"e"',
@@ -55,8 +57,8 @@ json_values = st.recursive(
 )
 
 
-def ask(definition: Definition[Any], label: str | None = None, **arguments: object) -> results.Question:
-    return results.ask(definition, label, arguments, LABELS, {})
+def ask(definition: Definition[Any], label: str | None = None, **arguments: object) -> Address:
+    return address_of(definition, label, arguments, LABELS, "a run", {})
 
 
 def shuffled(value: object) -> object:
@@ -77,7 +79,7 @@ def test_a_builds_key_changes_only_on_purpose() -> None:
 
 
 def test_a_loads_key_changes_only_on_purpose() -> None:
-    question = ask(LOAD, "parks", dataset=DATASET, catalog=object())
+    question = ask(LOAD, "parks", dataset=DATASET)
     assert question.key == "c622b803f4f79f3316f9617abe9be709bfde15501dd5af484ec0595cf22edd06"
     assert question.object_name == "results/_inputs/parks/24Q4-c622b803f4f79f33.json"
 
@@ -152,7 +154,7 @@ def test_an_upstream_result_counts_by_its_digest() -> None:
     [
         ({"sha256": "b" * 64}, True),
         ({"bytes": 13}, True),
-        ({"uri": "s3://other/artifacts/parks/0123456789ab-parks.parquet"}, False),
+        ({"object_name": "artifacts/other/parks/0123456789ab-parks.parquet"}, False),
         ({"etag": '"other"'}, False),
         ({"media_type": "text/plain"}, False),
     ],
@@ -164,8 +166,9 @@ def test_a_file_counts_by_its_content_alone(changed: Mapping[str, Any], counts: 
 
 
 def test_what_a_definition_declares_outside_the_key_does_not_count() -> None:
-    asked = [ask(LOAD, "parks", dataset=DATASET, catalog=url).key for url in ("a", {"not", "canonical"})]
-    assert asked[0] == asked[1]
+    outside = replace(LOAD, outside_key=frozenset({"seconds"}))
+    asked = [ask(outside, "parks", dataset=DATASET, seconds=one).key for one in (1, {"not", "canonical"})]
+    assert asked[0] == asked[1] == ask(LOAD, "parks", dataset=DATASET).key
 
 
 def test_a_label_counts_only_where_the_definition_says_so() -> None:
@@ -211,21 +214,21 @@ SAMPLE = {
 
 
 @pytest.fixture
-def fingerprint_of(
+def fingerprint_of_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[..., keys.Fingerprint]]:
+) -> Iterator[Callable[..., Fingerprint]]:
     """The fingerprint of `sample.stage.run` in a package of these files."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
 
-    def fresh(files: Mapping[str, str], *libraries: str) -> keys.Fingerprint:
+    def fresh(files: Mapping[str, str], *libraries: str) -> Fingerprint:
         forget()
         shutil.rmtree(tmp_path / "sample", ignore_errors=True)
         (tmp_path / "sample").mkdir()
         for name, text in files.items():
             (tmp_path / "sample" / name).write_text(text)
         importlib.invalidate_caches()
-        return keys.fingerprint(importlib.import_module("sample.stage").run, libraries)
+        return fingerprint_of(importlib.import_module("sample.stage").run, libraries)
 
     def forget() -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "sample"]:
@@ -235,8 +238,8 @@ def fingerprint_of(
     forget()
 
 
-def test_a_fingerprint_names_every_module_that_the_stage_imports(fingerprint_of) -> None:
-    assert set(fingerprint_of(SAMPLE).modules) == {
+def test_a_fingerprint_names_every_module_that_the_stage_imports(fingerprint_of_sample) -> None:
+    assert set(fingerprint_of_sample(SAMPLE).modules) == {
         "sample",
         *(f"sample.{name}" for name in ("stage", "helper", "deep", "constants", "near", "nearer", "late")),
     }
@@ -272,8 +275,8 @@ def test_a_fingerprint_names_every_module_that_the_stage_imports(fingerprint_of)
         "another module",
     ],
 )
-def test_what_is_not_code_leaves_the_fingerprint(fingerprint_of, changed: Mapping[str, str]) -> None:
-    assert fingerprint_of({**SAMPLE, **changed}) == fingerprint_of(SAMPLE)
+def test_what_is_not_code_leaves_the_fingerprint(fingerprint_of_sample, changed: Mapping[str, str]) -> None:
+    assert fingerprint_of_sample({**SAMPLE, **changed}) == fingerprint_of_sample(SAMPLE)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +295,7 @@ def test_what_is_not_code_leaves_the_fingerprint(fingerprint_of, changed: Mappin
     ],
 )
 def test_changed_code_of_an_imported_module_counts(
-    fingerprint_of, module: str, before: str, after: str
+    fingerprint_of_sample, module: str, before: str, after: str
 ) -> None:
     file = f"{module}.py"
     changed = fingerprint_of({**SAMPLE, file: SAMPLE[file].replace(before, after)})
@@ -302,7 +305,7 @@ def test_changed_code_of_an_imported_module_counts(
     assert differing == {f"sample.{module}"}
 
 
-def test_a_named_librarys_version_counts(fingerprint_of, tmp_path: Path) -> None:
+def test_a_named_librarys_version_counts(fingerprint_of_sample, tmp_path: Path) -> None:
     seen = []
     for version in ("1.0", "1.1"):
         described = tmp_path / "sample_library-1.dist-info"
@@ -310,35 +313,32 @@ def test_a_named_librarys_version_counts(fingerprint_of, tmp_path: Path) -> None
         (described / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: sample-library\nVersion: {version}\n"
         )
-        seen.append(fingerprint_of(SAMPLE, "sample-library"))
+        seen.append(fingerprint_of_sample(SAMPLE, "sample-library"))
     assert [one.libraries for one in seen] == [{"sample-library": "1.0"}, {"sample-library": "1.1"}]
     assert seen[0].digest != seen[1].digest
     assert seen[0].modules == seen[1].modules
 
 
-def test_a_named_library_that_is_not_installed_is_refused(fingerprint_of) -> None:
+def test_a_named_library_that_is_not_installed_is_refused(fingerprint_of_sample) -> None:
     with pytest.raises(NoKeyError, match=r"'no-such-library' .* not installed"):
-        fingerprint_of(SAMPLE, "no-such-library")
+        fingerprint_of_sample(SAMPLE, "no-such-library")
 
 
 @pytest.mark.parametrize("definition", DEFINITIONS, ids=lambda one: one.function_name)
 def test_the_machinery_is_in_no_stages_fingerprint(definition: Definition[Any]) -> None:
-    modules = keys.fingerprint(definition.function, definition.libraries).modules
+    modules = definition.code.modules
     assert definition.function.__module__ in modules
     machinery = {
-        "larder.orchestration",
-        "larder.run",
-        "larder.results",
-        "larder.keys",
-        "larder.artifacts",
         "flows.build.recipe.schema",
+        "flows.build.recipe.file",
+        "flows.build.recipe.document",
     }
     assert not machinery & set(modules)
     assert not [name for name in modules if not name.startswith(("flows.tables", "flows.build"))]
 
 
 def test_a_stage_counts_the_modules_that_it_stands_on() -> None:
-    modules = keys.fingerprint(definitions.PACKAGE.function).modules
+    modules = fingerprint_of(definitions.PACKAGE.function).modules
     assert {"flows.build.stages.package", "flows.tables.exports", "flows.tables.table"} <= set(modules)
     assert "flows.build.stages.plan" not in modules
 
@@ -359,10 +359,10 @@ def busy_collector() -> Iterator[None]:
 
 
 def test_many_threads_come_to_the_same_fingerprint(busy_collector: None) -> None:
-    def found(_: int) -> keys.Fingerprint:
-        for remembered in (keys._fingerprint, keys._module_of):
+    def found(_: int) -> Fingerprint:
+        for remembered in (fingerprint._fingerprint, syntax.read_module):
             remembered.cache_clear()
-        return keys.fingerprint(definitions.BUILD.function)
+        return fingerprint_of(definitions.BUILD.function)
 
     with ThreadPoolExecutor(4) as threads:
         assert len({one.digest for one in threads.map(found, range(8))}) == 1
@@ -377,7 +377,7 @@ def without_source() -> Callable[..., Output]:
 
 def test_a_function_without_source_needs_a_fingerprint_given() -> None:
     lonely = Definition(stage="lonely", function=without_source(), folder="lonely")
-    with pytest.raises(NoKeyError, match="has no source, so its stage needs a fingerprint of its own"):
+    with pytest.raises(NoKeyError, match="give its definition a fingerprint of its own"):
         ask(lonely, number=1)
     first, second = (replace(lonely, fingerprint=text) for text in ("v1", "v2"))
     assert ask(first, number=1).key == ask(first, number=1).key != ask(second, number=1).key
@@ -434,13 +434,11 @@ async def later(items):
 SCRIPT = """
 import json, sys
 sys.path[:0] = [sys.argv[1], sys.argv[2]]
-from larder import keys
-def stand_in(): ...
+from larder import fingerprint, keys
 found = {}
+uncounted = tuple(json.loads(sys.argv[4]))
 for name in json.loads(sys.argv[3]):
-    stand_in.__module__ = name
-    keys._fingerprint.cache_clear()
-    found[name] = keys.fingerprint(stand_in).modules
+    found[name] = fingerprint._modules(name, None, uncounted)
 found["canonical"] = keys.canonical({"b": [1, 2.5, 1e22, 1e-7, True, None], "a": "\\u00fc\\n\\u2028"})
 print(json.dumps(found, sort_keys=True))
 """
@@ -485,7 +483,15 @@ def with_pydantic(version: str, folder: Path) -> str:
 def test_digests_of_code_are_the_same_on_every_python(version: str, tmp_path: Path) -> None:
     (tmp_path / "syntax.py").write_text(SYNTAX)
     modules = ["syntax", *sorted({one.function.__module__ for one in DEFINITIONS}), "stack.__main__"]
-    command = [with_pydantic(version, tmp_path), "-c", SCRIPT, CHECKOUT, tmp_path, json.dumps(modules)]
+    command = [
+        with_pydantic(version, tmp_path),
+        "-c",
+        SCRIPT,
+        CHECKOUT,
+        tmp_path,
+        json.dumps(modules),
+        json.dumps(definitions.UNCOUNTED),
+    ]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
@@ -494,4 +500,4 @@ def test_digests_of_code_are_the_same_on_every_python(version: str, tmp_path: Pa
     syntax = "7e29abb0c4a76955c2eb364369b5ed8da4912dc704f4dd977d1c0a9dba4a2edb"
     assert found.pop("syntax") == {"syntax": syntax}
     for definition in DEFINITIONS:
-        assert found[definition.function.__module__] == keys.fingerprint(definition.function).modules
+        assert found[definition.function.__module__] == definition.code.modules

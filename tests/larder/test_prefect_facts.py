@@ -196,7 +196,7 @@ def test_a_state_read_from_the_server_gives_the_stages_value(executed: Executed,
     register_blocks(stack)
     seen: list[Any] = []
 
-    @pipeline
+    @pipeline(name="facts")
     def one() -> None:
         state = drawn(3, return_state=True)
         seen.extend([state.state_details.task_run_id, state.result()])

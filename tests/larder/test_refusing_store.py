@@ -70,7 +70,7 @@ class Bench:
                 attempt.error = str(error)
                 assert f"s3://{self.bucket.name}" in attempt.error
         if audience.runs:
-            attempt.outcomes = {step.title: str(step.outcome) for step in audience.runs[-1].steps.values()}
+            attempt.outcomes = {step.title: str(step.outcome) for step in audience.runs[-1].outcomes.in_order}
         return attempt
 
     def result(self, stage: str) -> str:
@@ -81,7 +81,7 @@ class Bench:
     def artifact(self, stage: str) -> str:
         """The name of the one artifact of a stage."""
         (artifact,) = artifacts_in(self.bucket.document(self.result(stage))["returned"])
-        return self.bucket.inside(artifact["uri"])
+        return str(artifact["object_name"])
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ def test_defaults_leave_the_store_to_the_block(home: Path, dotenv: Path) -> None
     found = settings()
     assert (found.s3_endpoint_url, found.s3_access_key_id, found.bucket) == (None, None, None)
     assert found.bucket_name == "larder"
-    assert (found.parallel, found.lease_seconds, found.store_seconds) == (8, 15, 60)
+    assert (found.parallel, found.lease_seconds, found.store_seconds) == (8, 15, 600)
     assert found.catalog_url == str(CHECKOUT / "catalog")
 
 

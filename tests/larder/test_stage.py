@@ -16,14 +16,26 @@ from prefect.transactions import IsolationLevel, transaction
 from larder import keys
 from larder.definition import Definition
 from larder.leases import Leases
-from larder.orchestration.task import ResultSerializer
+from larder.orchestration.task import ResultSerializer, task_of
 from larder.outcomes import Audience, Step, listening
 from larder.pipeline import pipeline
 from larder.settings import Settings
 from larder.stage import NoRunError, StageFailed, gather, stage
 from tests.recipes import Bucket
 from tests.services import Store
-from tests.tiny import Executed, Text, current_run, doubled, draw, drawn, lines, record, tiny, written
+from tests.tiny import (
+    Executed,
+    Text,
+    call_of,
+    current_run,
+    doubled,
+    draw,
+    drawn,
+    lines,
+    record,
+    tiny,
+    written,
+)
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -75,7 +87,7 @@ def found(s3: Store, bucket: str) -> Bucket:
 
 def outcomes(audience: Audience) -> dict[str, str]:
     """What became of each stage in the last run."""
-    return {step.title: str(step.outcome) for step in audience.runs[-1].steps.values()}
+    return {step.title: str(step.outcome) for step in audience.runs[-1].outcomes.in_order}
 
 
 def run_tiny(**arguments: int) -> dict[str, str]:
@@ -121,7 +133,7 @@ def test_changed_argument_runs_its_stage_alone(executed: Executed) -> None:
 
 
 def test_a_stage_is_a_prefect_task_before_any_run() -> None:
-    task = stage(Definition("draw", draw, "tiny", retries=2))
+    task = task_of(stage(Definition("draw", draw, "tiny", retries=2)))
     assert type(task) is Task
     assert (task.name, task.retries) == ("draw", 2)
     assert task.persist_result
@@ -144,11 +156,10 @@ def test_it_can_be_called_submitted_and_mapped(executed: Executed) -> None:
     assert sorted(executed()) == ["double", "double", *["draw"] * 5]
 
 
-def test_its_options_can_be_changed_as_those_of_any_task(executed: Executed) -> None:
-    states = []
-    other = drawn.with_options(name="renamed", tags=["seen"], retries=1, task_run_name="mine")
-    in_a_run(lambda: states.append(other(3, return_state=True)))
-    assert (other.name, other.tags, other.retries) == ("renamed", {"seen"}, 1)
+def test_how_it_is_called_can_be_changed(executed: Executed) -> None:
+    other = drawn.with_options(tags=["seen"], retries=1)
+    in_a_run(lambda: other(3))
+    assert (task_of(other).tags, task_of(other).retries) == ({"seen"}, 1)
     assert executed() == ["draw"]
     assert run_tiny()["draw"] == "reused"
 
@@ -156,18 +167,19 @@ def test_its_options_can_be_changed_as_those_of_any_task(executed: Executed) -> 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"refresh_cache": False}, "was given refresh_cache=False. Then Prefect would read"),
+        ({"refresh_cache": False}, "Then Prefect would read, and could execute"),
+        ({"result_serializer": "pickle"}, "Then Prefect would read, and could execute"),
         ({"cache_policy": NO_CACHE}, "lost its cache policy: leave cache_policy to the stage"),
         ({"cache_policy": INPUTS}, "lost its cache policy: leave cache_policy to the stage"),
         ({"persist_result": False}, "lost its cache policy"),
     ],
-    ids=["refresh_cache", "no cache", "inputs", "persist_result"],
+    ids=["refresh_cache", "serializer", "no cache", "inputs", "persist_result"],
 )
 def test_options_that_would_let_prefect_decide_are_refused(
     executed: Executed, found: Bucket, options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(StageFailed, match=said) as caught:
-        in_a_run(lambda: drawn.with_options(**options)(3))
+        in_a_run(lambda: task_of(drawn).with_options(**options)(call_of(drawn, seed=3)))
     assert caught.value.stage == "draw"
     assert executed() == []
     assert found.names() == []
@@ -181,7 +193,7 @@ def plain(seed: int) -> None:
 
 @pytest.mark.parametrize("call", [drawn, plain], ids=["bare", "flow"])
 def test_outside_a_pipeline_it_says_what_is_missing(executed: Executed, call: Callable[..., Any]) -> None:
-    with pytest.raises(NoRunError, match="call it in a flow made by @pipeline"):
+    with pytest.raises(NoRunError, match="call it in a function made by @pipeline"):
         call(3)
     assert executed() == []
 
@@ -248,7 +260,7 @@ def test_a_users_transaction_around_it_changes_nothing(executed: Executed) -> No
 def test_a_reused_result_shows_as_cached(executed: Executed) -> None:
     names: list[str | None] = []
     for _ in range(2):
-        in_a_run(lambda: names.append(drawn(3, return_state=True).name))
+        in_a_run(lambda: names.append(task_of(drawn)(call_of(drawn, seed=3), return_state=True).name))
     assert names == ["Completed", "Cached"]
 
 
@@ -281,7 +293,7 @@ def test_gathering_waits_for_all_and_names_all_that_failed(executed: Executed) -
 def test_a_failed_stage_says_which_it_was(executed: Executed) -> None:
     with pytest.raises(StageFailed) as caught, listening(lambda step: None) as audience:
         pipeline(name="test")(lambda: refused("value", label="a"))()
-    failed = audience.runs[-1].steps["refuse", "a"]
+    failed = audience.runs[-1].outcomes.steps["refuse", "a"]
     assert (failed.outcome, failed.key) == ("failed", caught.value.key)
     assert (caught.value.stage, caught.value.label) == ("refuse", "a")
     assert isinstance(caught.value.cause, ValueError)
@@ -317,10 +329,10 @@ def test_a_result_can_be_read_by_a_person(executed: Executed, found: Bucket, sta
     assert set(document["fingerprint"]["modules"]) == {"tests.tiny"}
     (uri,) = document["artifacts"]
     artifact = document["returned"]["file"]
-    made = found.read(found.inside(uri))
-    assert artifact["uri"] == uri
+    made = found.read(uri)
+    assert artifact["object_name"] == uri
     assert (artifact["sha256"], artifact["bytes"]) == (hashlib.sha256(made).hexdigest(), len(made))
-    assert uri.endswith(f"/artifacts/tiny/{artifact['sha256'][:12]}-double.txt")
+    assert uri.endswith(f"artifacts/tiny/{artifact['sha256'][:12]}-double.txt")
     assert made.decode().split() == [str(6 * number) for number in range(10)]
 
 
@@ -347,7 +359,7 @@ def described_lines() -> list[str]:
     """What `describe` saw."""
     text = described(drawn(3))
     store = current_run().store
-    return store.read(store.name(text.file.uri), 1000)[0].decode().split()
+    return store.read(text.file.object_name, 1000)[0].decode().split()
 
 
 def test_a_file_is_fetched_once_per_run_and_not_at_all_where_it_was_made(executed: Executed) -> None:
@@ -380,13 +392,13 @@ def test_a_listener_that_fails_leaves_no_lease_behind(executed: Executed) -> Non
     for _ in range(2):
         with pytest.raises(BrokenPipeError), listening(hang_up) as audience:
             pipeline(name="test")(lambda: drawn(3))()
-    (step,) = audience.runs[-1].steps.values()
+    (step,) = audience.runs[-1].outcomes.in_order
     assert step.outcome == "reused"
     assert not Leases().is_locked(audience.runs[-1].store.name(step.result or ""))
 
 
 def test_scratch_is_gone_when_the_run_ends(executed: Executed, stack: Settings) -> None:
     folders: list[Path] = []
-    in_a_run(lambda: folders.append(current_run().folder))
+    in_a_run(lambda: folders.append(current_run().scratch))
     assert folders[0].parent == stack.scratch
     assert list(stack.scratch.iterdir()) == []

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 
 from larder import keys
+from larder.orchestration.task import task_of
 from larder.outcomes import listening
 from larder.settings import CHECKOUT, Settings
 from larder.stage import StageFailed
 from tests.recipes import Bucket, Product
 from tests.services import Store
-from tests.tiny import Executed, Text, drawn, pipeline, tiny
+from tests.tiny import Executed, call_of, drawn, pipeline, tiny
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -74,22 +75,22 @@ def local_path(document: dict[str, Any]) -> None:
 
 
 def other_bucket(document: dict[str, Any]) -> None:
-    document["returned"]["file"]["uri"] = "s3://elsewhere/artifacts/tiny/0123456789ab-x.txt"
+    document["returned"]["file"]["object_name"] = "s3://elsewhere/artifacts/tiny/0123456789ab-x.txt"
 
 
 def name_above(document: dict[str, Any]) -> None:
-    uri = document["returned"]["file"]["uri"]
-    document["returned"]["file"]["uri"] = uri.rsplit("/", 1)[0] + "/0123456789ab-.."
+    name = document["returned"]["file"]["object_name"]
+    document["returned"]["file"]["object_name"] = name.rsplit("/", 1)[0] + "/0123456789ab-.."
 
 
 def folder_above(document: dict[str, Any]) -> None:
-    uri = document["returned"]["file"]["uri"]
-    document["returned"]["file"]["uri"] = uri.replace("/artifacts/", "/artifacts/../artifacts/")
+    name = document["returned"]["file"]["object_name"]
+    document["returned"]["file"]["object_name"] = name.replace("artifacts/", "artifacts/../artifacts/", 1)
 
 
 def not_an_artifact(document: dict[str, Any]) -> None:
-    uri = document["returned"]["file"]["uri"]
-    document["returned"]["file"]["uri"] = uri.replace("/artifacts/", "/results/")
+    name = document["returned"]["file"]["object_name"]
+    document["returned"]["file"]["object_name"] = name.replace("artifacts/", "results/", 1)
 
 
 def other_key(document: dict[str, Any]) -> None:
@@ -160,7 +161,7 @@ def test_what_is_planted_is_healed_and_not_executed(
         tiny()
     assert not canary.exists()
     assert executed() == [stage]
-    steps = {step.stage: step for step in audience.runs[-1].steps.values()}
+    steps = {step.stage: step for step in audience.runs[-1].outcomes.in_order}
     assert steps[stage].outcome == "healed"
     assert at(found, stage) in (steps[stage].reason or "")
     assert found.names("damaged/results/")
@@ -184,9 +185,9 @@ def test_another_stages_result_at_its_key_is_healed(executed: Executed, found: B
 def test_reading_by_prefect_is_refused_not_executed(
     name: str, executed: Executed, found: Bucket, tmp_path: Path
 ) -> None:
-    @pipeline
-    def reads_by_prefect() -> Text:
-        return drawn.with_options(refresh_cache=False)(3)
+    @pipeline(name="reads-by-prefect")
+    def reads_by_prefect() -> object:
+        return task_of(drawn).with_options(refresh_cache=False)(call_of(drawn, seed=3))
 
     canary = tmp_path / "canary"
     tiny()
@@ -242,7 +243,7 @@ def test_files_that_a_planted_package_document_names_are_not_read(
     put(found, name, json.dumps(planted).encode())
     locked = product.build("--simulate", "--locked")
     assert (locked.exit_code, locked.document["state"]) == (1, "failed")
-    assert f"{artifact} is damaged: it is outside the bucket" in locked.document["error"]["message"]
+    assert f"{name} is damaged: it is no package document of ours" in locked.document["error"]["message"]
     assert product.build("--simulate").publish == "repaired"
     assert artifact not in found.read(name).decode()
 
@@ -287,15 +288,15 @@ def test_a_state_read_in_another_process_gives_the_model_and_executes_no_plant(
     planted = ["", "pickle", "class", "class in a record", "record of Prefect", "local path"]
     ids: list[str] = []
 
-    @pipeline
+    @pipeline(name="noted")
     def noted() -> None:
         for seed in range(len(planted)):
-            state = drawn(seed, return_state=True)
+            state = task_of(drawn)(call_of(drawn, seed=seed), return_state=True)
             ids.append(str(state.state_details.task_run_id))
 
     with listening(lambda step: None) as audience:
         noted()
-    names = [found.inside(result.object_name) for result in audience.runs[-1].found.values()]
+    names = [result.object_name for result in audience.runs[-1].known.by_digest.values()]
     for name, plant in zip(names, planted, strict=True):
         if plant:
             put(found, name, PLANTS[plant](found.read(name), tmp_path / plant))

@@ -24,6 +24,7 @@ from flows.build.flow import build
 from flows.build.publish import Published
 from flows.build.recipe.file import parse_recipe
 from larder.forecast import Will
+from larder.orchestration.flow import flow_of
 from larder.outcomes import Step, listening
 from larder.settings import Settings
 from larder.stage import StageFailed
@@ -280,8 +281,8 @@ class Builds(RuleBasedStateMachine):
         published = None
         failing = pytest.raises(StageFailed, match=f"Stage {fail_at}") if fail_at else nullcontext()
         with listening(hear) as audience, failing:
-            published = build(parse_recipe(self.text(), "recipe.yml"), force, fail_at)
-        return published, {step.title: step for step in audience.runs[-1].steps.values()}, begun
+            published = flow_of(build)(parse_recipe(self.text(), "recipe.yml"), force=force, fail_at=fail_at)
+        return published, {step.title: step for step in audience.runs[-1].outcomes.in_order}, begun
 
     def text(self) -> str:
         match self.looks:
