@@ -97,7 +97,7 @@ def write_straight(  # noqa: PLR0913, PLR0917
     text = target.with_suffix(".shapes.csv")
     with text.open("w", encoding="ascii") as lines:
         for shapes in straight_shapes(source, layer, warnings):
-            lines.writelines(f"{_polygons(shape).hex() if shape else ''}\n" for shape in shapes)
+            lines.writelines(f"{without_surfaces(shape).hex() if shape else ''}\n" for shape in shapes)
     read = "read_csv($shapes, header = false, auto_detect = false, columns = {'shape': 'VARCHAR'})"
     connection.execute(
         f"create or replace temp table {SHAPES} as select st_geomfromwkb(unhex(shape)) as shape from {read}",  # noqa: S608
@@ -137,7 +137,7 @@ def _selected(rows: duckdb.DuckDBPyRelation, names: Sequence[str], shapes: Seque
     return f"select {', '.join(columns)} from {FEATURES}"  # noqa: S608
 
 
-def _polygons(shape: bytes) -> bytes:
+def without_surfaces(shape: bytes) -> bytes:
     """The same shape as WKB, its surfaces as polygons."""
     made = bytearray(shape)
     _number_anew(made, 0)

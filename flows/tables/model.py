@@ -7,11 +7,12 @@ from pathlib import Path
 import duckdb
 
 from flows.tables.lineage import OWN, ModelError, reads
+from flows.tables.parquet_writer import copy_to_parquet
 from flows.tables.progress import Say, progress
 from flows.tables.quoting import identifier, literal
 from flows.tables.sql import one_statement
 from flows.tables.sql_model import Model, ModelTest, Severity
-from flows.tables.table import PARQUET, Table, confined, database, done, read_table, rows_of
+from flows.tables.table import Table, confined, database, done, read_table, rows_of
 
 ROWS_SHOWN = 5
 LONGEST_ROW = 300
@@ -37,10 +38,10 @@ def model(
             connection.execute(view)
         confined(connection, [target, *(Path(str(table.file)) for table in tables.values())])
         try:
-            written = f"{literal(str(target))} ({PARQUET}, use_tmp_file false)"
             with progress(say, lambda: done(connection)):
-                connection.execute(f"copy (\n{_query(connection, definition.sql)}\n) to {written}")
-        except duckdb.Error as error:
+                query = _query(connection, definition.sql)
+                copy_to_parquet(connection, query, target, ", use_tmp_file false")
+        except (duckdb.Error, ValueError) as error:
             raise ModelError(f"Model {name} cannot be run: {_said(error)}") from error
         warnings = tuple(_tested(connection, name, definition, target))
         return read_table(connection, target).model_copy(update={"warnings": warnings or None})
@@ -145,5 +146,5 @@ def _row(names: list[str], values: tuple[object, ...]) -> str:
     return text if len(text) <= LONGEST_ROW else text[: LONGEST_ROW - 1] + "…"
 
 
-def _said(error: duckdb.Error) -> str:
+def _said(error: Exception) -> str:
     return " ".join(str(error).split())[:500]

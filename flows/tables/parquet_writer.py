@@ -16,35 +16,33 @@ LONGITUDE_LATITUDE = "OGC:CRS84"
 
 
 def copy_to_parquet(
-    connection: duckdb.DuckDBPyConnection,
-    query: str,
-    target: Path,
-    parameters: Mapping[str, object] | None = None,
+    connection: duckdb.DuckDBPyConnection, query: str, target: Path, options: str = ""
 ) -> None:
     """Write the rows of a query.
+
+    Args:
+        options: more of them, as they stand in SQL.
 
     Raises:
         ValueError: if a column has a reference system that nobody knows.
         duckdb.Error: if DuckDB cannot run the query.
     """
-    given = dict(parameters or {})
-    described = connection.execute(f"describe {query}", given).fetchall()
+    described = connection.execute(f"describe {query}").fetchall()
     systems = {name: crs_of(type_) for name, type_, *_ in described if is_geometry(type_)}
-    named = {name: crs for name, crs in systems.items() if crs and not _is_written(crs)}
+    named = {
+        name: reference_system(connection, crs)
+        for name, crs in systems.items()
+        if crs and crs != LONGITUDE_LATITUDE and not crs.startswith("{")
+    }
     if named:
-        replaced = {name: reference_system(connection, crs) for name, crs in named.items()}
-        systems |= replaced
-        columns = (
+        systems |= named
+        columns = ", ".join(
             f"st_setcrs({identifier(name)}, {literal(crs)}) as {identifier(name)}"
-            for name, crs in replaced.items()
+            for name, crs in named.items()
         )
-        query = f"select * replace ({', '.join(columns)}) from ({query})"  # noqa: S608
-    options = PARQUET if all(systems.values()) else f"{WITHOUT_SYSTEM}, kv_metadata {{geo: {_geo(systems)}}}"
-    connection.execute(f"copy ({query}) to {literal(str(target))} ({options})", given)
-
-
-def _is_written(crs: str) -> bool:
-    return crs == LONGITUDE_LATITUDE or crs.startswith("{")
+        query = f"select * replace ({columns}) from (\n{query}\n)"  # noqa: S608
+    written = PARQUET if all(systems.values()) else f"{WITHOUT_SYSTEM}, kv_metadata {{geo: {_geo(systems)}}}"
+    connection.execute(f"copy (\n{query}\n) to {literal(str(target))} ({written}{options})")
 
 
 def _geo(systems: Mapping[str, str | None]) -> str:
