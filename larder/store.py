@@ -270,6 +270,15 @@ class Store:
             path.unlink()
             raise Damaged(self.uri(name), f"its bytes have sha256 {found[:12]}…, not {sha256[:12]}…")
 
+    def download(self, name: str, path: Path, size: int, etag: str) -> str:
+        """Stream an object whose digest nobody knows yet into a file; its sha256.
+
+        Raises:
+            Absent, Damaged: if the object is not there, or has other bytes by now.
+        """
+        with path.open("wb") as file:
+            return self._stream(name, size, etag, file)
+
     def copy(self, source: str, target: str, etag: str, size: int, media_type: str) -> str:
         """Copy inside the store, if the source still has this ETag, and return the copy's ETag."""
         if size > WHOLE_COPY_BYTES:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from flows.medallion.stages.columns import TableColumns
-from flows.medallion.stages.layer import Layer
+from flows.medallion.stages.layer import Layer, TableColumns
 from flows.medallion.stages.source import Source, UnreadableFileError, opened, said
 from flows.medallion.workflow.files import FileOptions
 from flows.tables.audit import audited

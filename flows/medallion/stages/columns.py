@@ -6,6 +6,7 @@ from pathlib import Path
 
 import duckdb
 
+from flows.medallion.stages.layer import FileColumn, FileColumns, TableColumn, TableColumns
 from flows.medallion.stages.source import UnreadableFileError, opened, said
 from flows.medallion.workflow.files import FileOptions
 from flows.tables.audit import require_free
@@ -13,7 +14,6 @@ from flows.tables.column_types import DATE, INTEGER, NUMBER, TEXT, TIMESTAMP, sq
 from flows.tables.csv_reader import CsvText
 from flows.tables.inference import fitting_types
 from flows.tables.table import database
-from larder.artifacts import Frozen, Output
 
 WIDER = {
     "TINYINT": (INTEGER, NUMBER),
@@ -28,38 +28,8 @@ WIDER = {
 """The types that hold every value of a file's own type besides itself and text."""
 
 
-class FileColumn(Frozen):
-    """A column of one file, and the types that hold all of its values, the narrowest first."""
-
-    name: str
-    types: tuple[str, ...] | None
-    """None where it has no value; text always fits."""
-
-
-class FileColumns(Output):
-    """The columns of one file."""
-
-    source_file: str
-    columns: tuple[FileColumn, ...]
-
-
-class TableColumn(Frozen):
-    """A column of a job's bronze."""
-
-    name: str
-    type: str
-    """As SQL calls it."""
-
-
-class TableColumns(Output):
-    """The columns of a job's bronze."""
-
-    columns: tuple[TableColumn, ...]
-
-    @property
-    def types(self) -> dict[str, str]:
-        """The type of each column."""
-        return {column.name: column.type for column in self.columns}
+class NothingLandedError(Exception):
+    """There is no file to begin with."""
 
 
 def infer(file: Path, source_file: str, options: FileOptions, scratch: Path) -> FileColumns:
@@ -92,14 +62,20 @@ def _known(types: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return None if types is None else tuple(type_ for type_ in types if type_ != TEXT)
 
 
-def unify(files: Sequence[FileColumns], declared: Mapping[str, str]) -> TableColumns:
+def unify(files: Sequence[FileColumns], declared: Mapping[str, str], place: str) -> TableColumns:
     """Give every column the declared type, else the narrowest that holds its values in all files.
 
     Columns come in the order in which files first name them.
 
+    Args:
+        place: where the files lie, for who has to put one there.
+
     Raises:
+        NothingLandedError: if there is no file.
         UnreadableFileError: if a declared column is in no file.
     """
+    if not files:
+        raise NothingLandedError(f"No file lies at {place}: put one there.")
     found: dict[str, list[tuple[str, ...]]] = {}
     names: dict[str, str] = {}
     for file in files:

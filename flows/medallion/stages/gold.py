@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-from flows.medallion.stages.layer import Gold, Silver
+from flows.medallion.stages.layer import Gold
 from flows.medallion.workflow.gold_names import CUSTOMERS, METRICS, breakdown_name
 from flows.tables.audit import ADDED, INGESTED_AT, SK_ID
 from flows.tables.quality import require_columns
@@ -77,7 +77,7 @@ def customer_dimension(silver: Table, scratch: Path) -> CustomerDimension:
 
 
 def gold(  # noqa: PLR0913, PLR0917
-    silver: Silver,
+    rows_in: int,
     metric: Table | None,
     breakdowns: Mapping[str, Table],
     customers: CustomerDimension | None,
@@ -89,7 +89,13 @@ def gold(  # noqa: PLR0913, PLR0917
     tables |= {breakdown_name(column): table for column, table in breakdowns.items()}
     if customers and customers.table:
         tables[CUSTOMERS] = customers.table
-    return Gold(tables=tables | dict(models), rows_in=silver.rows_out, parents=tuple(parents))
+    tables |= models
+    return Gold(
+        files={f"{name}.parquet": table.file for name, table in tables.items()},
+        rows={name: table.rows for name, table in tables.items()},
+        rows_in=rows_in,
+        parents=tuple(parents),
+    )
 
 
 def _written(connection: duckdb.DuckDBPyConnection, query: str, target: Path) -> Table:

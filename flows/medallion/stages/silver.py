@@ -38,6 +38,7 @@ def silver(  # noqa: PLR0913, PLR0917
     primary_keys: Sequence[str],
     load_mode: LoadMode,
     parents: Mapping[str, Table],
+    after: Sequence[int] = (),  # noqa: ARG001
     *,
     say: Callable[[str], object] = print,
     scratch: Path,
@@ -52,6 +53,7 @@ def silver(  # noqa: PLR0913, PLR0917
         bronze: one table for each file.
         digests: what tells the content of these files apart.
         parents: the silver of the jobs that foreign keys name.
+        after: something of each job that comes first; waiting for it is all.
 
     Raises:
         QualityError: if a rule fails the run, or a rule or key names a column that is not there.
@@ -203,6 +205,7 @@ def _written(  # noqa: PLR0913, PLR0917
         warnings=(*_missing(files, types), *found.warnings) or None,
         quarantine=read_table(connection, quarantine),
         rejected_by=found.rejected_by,
+        read={name: layer.rows_out for layer in files for name in layer.parents},
     )
 
 

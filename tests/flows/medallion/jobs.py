@@ -42,7 +42,7 @@ def job(**given: Any) -> Job:
 def bronze_of(folder: Path, files: Sequence[Path], of: Job = PLAIN) -> list[Layer]:
     """Bronze of files, each under its name."""
     found = [infer(file, file.name, of.file, scratch(folder)) for file in files]
-    columns = unify(found, of.columns)
+    columns = unify(found, of.columns, "landing/w/j/*")
     return [
         bronze(file, file.name, INSTANT, columns, of.file, say=lambda _: None, scratch=scratch(folder))
         for file in files
