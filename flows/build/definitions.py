@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from typing import cast
 
 from flows.build.catalog import Catalog, CatalogUnreachable
+from flows.build.libraries import libraries_of
 from flows.build.planning.versions import newest_before
-from flows.build.recipe.schema import Recipe, finds_previous, is_floating
+from flows.build.recipe.schema import Command, Recipe, finds_previous, is_floating
 from flows.build.releases import Releases
 from flows.build.stages import build, command, load, package, plan, simulate
+from flows.build.stages.surroundings import Surroundings
+from flows.build.supplied import bounds_of, surroundings_of
 from flows.tables import model
+from flows.tables.bounds import Bounds
 from larder.definition import Context, Definition
 
 INPUT_FOLDER = "_inputs/{dataset.id}"
@@ -18,14 +22,35 @@ UNCOUNTED = (
     "flows.build.recipe.lock",
     "flows.build.recipe.file",
     "flows.build.recipe.document",
+    "flows.build.stages.running",
+    "flows.build.stages.supervise",
+    "flows.build.stages.surroundings",
+    "flows.tables.apart",
+    "flows.tables.apart_server",
+    "flows.tables.bounds",
+    "flows.tables.confinement",
+    "flows.tables.measures",
+    "flows.tables.memory",
+    "flows.tables.shared_memory",
+    "flows.tables.supervision",
 )
-"""What a recipe may hold; what follows from it stands in `rules`, and counts."""
+"""What a recipe may hold (what follows from it stands in `rules`, which counts), and what bounds stages."""
 
 
 def catalog_of(context: Context) -> Catalog:
     """The catalog that the settings name; one on S3 is read with the keys of our own store."""
     now = context.settings
     return Catalog.at(now.catalog_url, context.store.fsspec, now.input_bytes, now.input_seconds)
+
+
+def bounds(context: Context) -> Bounds:
+    """What a stage may take of this machine."""
+    return bounds_of(context.settings)
+
+
+def surroundings(context: Context) -> Surroundings:
+    """What commands find on this machine."""
+    return surroundings_of(context.settings)
 
 
 def day_of(context: Context) -> object:
@@ -51,6 +76,12 @@ def previous_release(context: Context, arguments: Mapping[str, object]) -> str |
     return newest_before(releases_of(context).versions(), recipe.version)
 
 
+def installed_libraries(_: Context, arguments: Mapping[str, object]) -> dict[str, str]:
+    """The versions of the libraries that a command may use."""
+    definition = cast(Command, arguments["definition"])
+    return libraries_of(definition.name, definition.libraries)
+
+
 RESOLVED_FROM = {"day": day_of, "catalog": catalog_of, "releases": releases_of}
 """What only a clock, the catalog and the bucket know; a plan's key counts the recipe instead."""
 
@@ -70,7 +101,7 @@ LOAD = Definition(
     folder=INPUT_FOLDER,
     title=INPUT_TITLE,
     labelled=True,
-    supplied={"catalog": catalog_of},
+    supplied={"catalog": catalog_of, "bounds": bounds},
     uncounted=UNCOUNTED,
     libraries=("duckdb", "ijson", "pyogrio", "python-calamine"),
     retries=2,
@@ -89,7 +120,9 @@ COMMAND = Definition(
     function=command.command,
     labelled=True,
     label_in_key=True,
-    outside_key=frozenset({"limit_seconds"}),
+    outside_key=frozenset({"limit_seconds", "limit_bytes"}),
+    supplied={"bounds": bounds, "surroundings": surroundings},
+    seen={"libraries": installed_libraries},
     uncounted=UNCOUNTED,
 )
 BUILD = Definition(stage="build", function=build.build, uncounted=UNCOUNTED)

@@ -80,6 +80,7 @@ def commanded(
             before=left,
             tables=tables,
             limit_seconds=definition.limit_seconds,
+            limit_bytes=definition.limit_bytes,
             label=definition.name,
         )
         left, promised = ran.folder, ran.tables

@@ -6,6 +6,9 @@ import tarfile
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
+from uuid import uuid4
+
+from flows.tables.measures import entries
 
 FIXED_TIME = 315_619_200
 """When every packed file was changed, in seconds since 1970: a time that a zip file can hold in any time
@@ -71,5 +74,46 @@ def stored_zip(archive: Path, entries: Iterable[tuple[str, Path]]) -> Path:
 
 
 def below(folder: Path) -> list[Path]:
-    """Everything below a folder."""
-    return list(folder.rglob("*"))
+    """Everything below a folder; links are not followed."""
+    return [Path(path) for path, _ in entries(str(folder))]
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder with all that lies below it, however deep it is nested and whoever may read it.
+
+    Folders are moved up one by one, so that no path gets long and nothing calls itself.
+    """
+    if not folder.is_dir():
+        return
+    folder.chmod(0o700)
+    top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while inner := _emptied(top, top):
+            for name in inner:
+                os.chmod(name, 0o700, dir_fd=top)
+                opened = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+                try:
+                    _emptied(opened, top)
+                finally:
+                    os.close(opened)
+                os.rmdir(name, dir_fd=top)
+    finally:
+        os.close(top)
+    folder.rmdir()
+
+
+def _emptied(opened: int, top: int) -> list[str]:
+    """Remove the files of a folder, and move its folders to the top; what these are called there."""
+    folders = []
+    with os.scandir(opened) as listed:
+        found = list(listed)
+    for entry in found:
+        if not entry.is_dir(follow_symlinks=False):
+            os.unlink(entry.name, dir_fd=opened)
+            continue
+        name = entry.name if opened == top else uuid4().hex
+        if opened != top:
+            os.chmod(entry.name, 0o700, dir_fd=opened)
+            os.rename(entry.name, name, src_dir_fd=opened, dst_dir_fd=top)
+        folders.append(name)
+    return folders

@@ -203,6 +203,10 @@ class Command(Frozen):
     env: Environment = {}
     limit_seconds: float | None = Field(None, gt=0, le=7 * 86_400, allow_inf_nan=False)
     """Ours: after which it is ended, with all that it started."""
+    limit_bytes: int | None = Field(None, gt=0, le=2**50)
+    """Ours: how much disk it may fill."""
+    libraries: tuple[str, ...] = ()
+    """Ours: the installed libraries that it uses; every one counts in its key where none is named."""
 
 
 class StageConfig(Frozen):

@@ -1,40 +1,37 @@
 """Commands: a recipe's own programs, each in the folder that the one before it left."""
 
-import os
-import subprocess
+import shutil
 import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from io import BufferedIOBase
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
-
-import duckdb
+from typing import Any
 
 from flows.build.recipe.lock import Lock
 from flows.build.recipe.schema import VERSION_PREV, Command, CommandType, ConnectorArg
-from flows.build.stages import supervise
-from flows.tables.folders import below, pack, unpack
-from flows.tables.progress import printed_lines
-from flows.tables.table import Table, database, read_table
+from flows.build.stages.running import CommandError, Program, run_program
+from flows.build.stages.surroundings import Surroundings
+from flows.tables import confinement
+from flows.tables.apart import ApartError
+from flows.tables.bounds import DATABASE_BYTES, Bounds
+from flows.tables.folders import below, pack, remove_tree, unpack
+from flows.tables.memory import memory_share
+from flows.tables.progress import Say
+from flows.tables.reading import UnreadableError, described
+from flows.tables.shared_memory import remove_shared_memory
+from flows.tables.table import Table
 from larder.artifacts import File, Frozen, Output
 
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "SSL_CERT_FILE", "SSL_CERT_DIR")
-"""What a command gets of our own environment: nothing that could be secret."""
-GRACE_SECONDS = 5.0
-LINES_SHOWN = 10
+SETTLED = {"LANG": "C.UTF-8", "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+"""Language and time zone of every command, whatever ours are; a recipe may say others."""
 PYTHON = """
 import importlib, os, sys
 sys.path.insert(0, os.getcwd())
 module, _, name = sys.argv.pop(1).partition(":")
 getattr(importlib.import_module(module), name or "main")()
 """
-
-
-class CommandError(Exception):
-    """A command that failed, or did not write what it promised."""
 
 
 class CommandFiles(Frozen):
@@ -64,8 +61,9 @@ def given_to(definition: Command, lock: Lock) -> dict[str, Any]:
     if previous := lock.env.get(VERSION_PREV):
         about["LARDER_VERSION_PREV"] = previous
     last = definition == lock.build.commands[-1]
+    elsewhere: dict[str, object] = {"env": {}, "limit_seconds": None, "limit_bytes": None}
     return {
-        "definition": definition.model_copy(update={"limit_seconds": None, "env": {}}),
+        "definition": definition.model_copy(update=elsewhere),
         "env": {**about, **lock.env, **lock.build.env, **definition.env},
         "connector_args": lock.build.connector_args,
         "promised": lock.build.tables if last else (),
@@ -76,156 +74,152 @@ def command(  # noqa: PLR0913
     definition: Command,
     *,
     env: Mapping[str, str],
+    libraries: Mapping[str, str],  # noqa: ARG001
     connector_args: Sequence[ConnectorArg],
     before: CommandFiles | File | None,
     tables: Mapping[str, Table],
     promised: Sequence[str],
     limit_seconds: float | None,
-    say: Callable[[str], object],
+    limit_bytes: int | None = None,
+    bounds: Bounds = Bounds(),  # noqa: B008
+    surroundings: Surroundings = Surroundings(),  # noqa: B008
+    say: Say,
     scratch: Path,
 ) -> Ran:
     """Run one command, saying each line that it prints, and keep the folder in which it ran.
 
     It finds every input and model as `$LARDER_INPUT_DIR/<name>.parquet`, writes the tables that it promised
-    as `$LARDER_OUTPUT_DIR/<name>.parquet`, and sees of our environment only what `PASSED_ON` names.
+    as `$LARDER_OUTPUT_DIR/<name>.parquet`, and sees nothing of our environment but its `surroundings`. It
+    cannot change what it was given. Where it fails, all that it left is removed.
 
     Args:
         env: as `given_to` layers it
+        libraries: the versions of the libraries that it may use, which only count in its key
         before: what the command before this one left, or the recipe's own files
         limit_seconds: after which the command and all that it started are ended
+        limit_bytes: how much disk it may fill
 
     Raises:
-        CommandError: it ended with another exit code than 0, took too long, or broke its promise.
+        CommandError: it ended with another exit code than 0, met a limit, broke its promise, or cannot be run
+            as confined as it has to be.
     """
-    folder, inputs = scratch / "folder", scratch / "inputs"
-    outputs, home = folder / "larder_output", scratch / "home"
-    for made in (folder, inputs, home):
+    room = scratch / "room"
+    folder, home, inputs = room / "folder", room / "home", scratch / "inputs"
+    outputs = folder / "larder_output"
+    for made in (room, folder, home, inputs):
         made.mkdir()
-    if before:
-        archive = before.archive if isinstance(before, CommandFiles) else before
-        unpack(Path(str(archive)), folder)
-    outputs.mkdir(exist_ok=True)
-    for name, table in tables.items():
-        (inputs / f"{name}.parquet").symlink_to(Path(str(table.file)))
-    environment = {
-        **_passed_on(),
-        "HOME": str(home),
-        "TMPDIR": str(home),
-        **env,
-        "LARDER_INPUT_DIR": str(inputs),
-        "LARDER_OUTPUT_DIR": str(outputs),
-        **_connected(definition.name, connector_args),
-    }
-    _run(definition, folder, environment, limit_seconds, say)
-    made_tables = {name: _promised(definition.name, name, outputs, scratch) for name in promised}
-    return Ran(folder=pack(folder, below(folder), scratch / f"{definition.name}.tar"), tables=made_tables)
+    limits = replace(bounds.of_stage(limit_seconds, limit_bytes), processes=bounds.stage_processes)
+    began = time.time()
+    try:
+        if before:
+            archive = before.archive if isinstance(before, CommandFiles) else before
+            unpack(Path(str(archive)), folder)
+        outputs.mkdir(exist_ok=True)
+        environment = {
+            **surroundings.environment,
+            **SETTLED,
+            "HOME": str(home),
+            "TMPDIR": str(home),
+            **env,
+            "LARDER_INPUT_DIR": str(inputs),
+            "LARDER_OUTPUT_DIR": str(outputs),
+            **_connected(definition.name, connector_args, surroundings),
+        }
+        with _given(definition.name, tables, inputs, surroundings) as readable:
+            words = _words(definition)
+            program = Program(definition.name, words, environment, folder, room, (inputs, *readable))
+            with memory_share(bounds, DATABASE_BYTES, say):
+                _say_what_is_open(surroundings, say)
+                run_program(program, surroundings, limits, say)
+        made_tables = {name: _promised(definition.name, name, folder, scratch, bounds) for name in promised}
+        packed = pack(folder, below(folder), scratch / f"{definition.name}.tar")
+        return Ran(folder=packed, tables=made_tables)
+    finally:
+        remove_shared_memory(began)
+        remove_tree(room)
 
 
-def _run(
-    definition: Command,
-    folder: Path,
-    environment: dict[str, str],
-    limit_seconds: float | None,
-    say: Callable[[str], object],
-) -> None:
-    words = {
-        CommandType.SHELL: ["sh", "-ec", definition.run],
-        CommandType.PYTHON: [sys.executable, "-c", PYTHON, definition.run],
-    }
-    supervised = [
-        sys.executable,
-        "-I",
-        supervise.__file__,
-        str(GRACE_SECONDS),
-        *words[definition.command_type],
-    ]
-    last: deque[str] = deque(maxlen=LINES_SHOWN)
-    with (
-        subprocess.Popen(
-            supervised,
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        ) as process,
-        _limited(process, limit_seconds) as took_too_long,
-    ):
-        for line in printed_lines(cast(BufferedIOBase, process.stdout)):
-            say(line)
-            last.append(line)
-        code = process.wait()
-    if took_too_long.is_set():
-        raise CommandError(
-            _ended(definition, f"took longer than {limit_seconds:g} seconds and was ended", last)
-        )
-    if code:
-        hint = " (not found: is it installed where builds run?)" if code == 127 else ""
-        raise CommandError(_ended(definition, f"ended with exit code {code}{hint}", last))
+def _words(definition: Command) -> tuple[str, ...]:
+    if definition.command_type is CommandType.PYTHON:
+        return (sys.executable, "-c", PYTHON, definition.run)
+    return ("sh", "-ec", definition.run)
 
 
 @contextmanager
-def _limited(process: subprocess.Popen[bytes], limit_seconds: float | None) -> Iterator[threading.Event]:
-    """Lets go of the command when the time is over, or when something is raised here: then it is ended."""
-    over = threading.Event()
+def _given(
+    name: str, tables: Mapping[str, Table], inputs: Path, surroundings: Surroundings
+) -> Iterator[list[Path]]:
+    """The tables in the folder of inputs, and the files that are to be readable for it.
 
-    def end() -> None:
-        over.set()
-        if process.stdin:
-            process.stdin.close()
+    Where the kernel keeps a command from writing files, they are links, else copies. As their owner it can
+    still close a file: that is undone, and fails the command.
+    """
+    files = {table: Path(str(found.file)) for table, found in tables.items()}
+    if (confinement.abi() if surroundings.abi is None else surroundings.abi) < confinement.TRUNCATE_ABI:
+        for table, file in files.items():
+            shutil.copyfile(file, inputs / f"{table}.parquet")
+        yield []
+        return
+    for table, file in files.items():
+        (inputs / f"{table}.parquet").symlink_to(file)
+    before = {table: file.stat() for table, file in files.items()}
+    yield list(files.values())
+    for table, file in files.items():
+        then, now = before[table], file.stat()
+        if then.st_mode != now.st_mode:
+            file.chmod(then.st_mode & 0o7777)
+        same = ("st_ino", "st_size", "st_mtime_ns", "st_mode")
+        if any(getattr(then, field) != getattr(now, field) for field in same):
+            raise CommandError(
+                f"Command {name} changed its input {table}: what it is given is only to be read."
+            )
 
-    timer = threading.Timer(limit_seconds, end) if limit_seconds else None
-    if timer:
-        timer.start()
-    try:
-        yield over
-    finally:
-        if timer:
-            timer.cancel()
-        if process.stdin:
-            process.stdin.close()
+
+def _say_what_is_open(surroundings: Surroundings, say: Say) -> None:
+    version = confinement.abi() if surroundings.abi is None else surroundings.abi
+    if still := confinement.open_still(version):
+        say(
+            f"commands are not wholly confined, as the kernel's Landlock has version {version}: "
+            f"they can {', and '.join(still)}"
+        )
 
 
-def _passed_on() -> dict[str, str]:
-    """Our own environment as far as commands see it; programs installed beside us are found first."""
-    found = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-    beside = str(Path(sys.executable).parent)
-    return {**found, "PATH": os.pathsep.join([beside, found.get("PATH", os.defpath)])}
-
-
-def _connected(command_name: str, connector_args: Sequence[ConnectorArg]) -> dict[str, str]:
+def _connected(
+    command_name: str, connector_args: Sequence[ConnectorArg], surroundings: Surroundings
+) -> dict[str, str]:
     """The stage's connector arguments as variables; secrets are read here and nowhere before."""
     found = {}
     for argument in connector_args:
         value = argument.value
         if argument.value_from:
-            value = os.environ.get(argument.value_from.env)
-            if value is None:
+            variable = argument.value_from.env
+            secret = surroundings.secrets.get(variable)
+            if secret is None:
                 raise CommandError(
-                    f"Command {command_name}: {argument.name} is to come from the variable "
-                    f"{argument.value_from.env}, which is not set where the build runs."
+                    f"Command {command_name}: {argument.name} is to come from the variable {variable}, "
+                    "which is not set where the build runs, or not allowed there by LARDER_RECIPE_SECRETS."
                 )
+            value = secret.get_secret_value()
         found[f"LARDER_CONNECTOR_{argument.name.upper().replace('-', '_')}"] = value or ""
     return found
 
 
-def _promised(command_name: str, name: str, outputs: Path, scratch: Path) -> Table:
+def _promised(command_name: str, name: str, folder: Path, scratch: Path, bounds: Bounds) -> Table:
+    """A table that was promised, moved out of the folder; it has to be a file of its own."""
+    outputs = folder / "larder_output"
     file = outputs / f"{name}.parquet"
-    if not file.is_file():
+    if not file.is_file() or file.resolve() != folder.resolve() / "larder_output" / file.name:
         found = sorted(path.name for path in outputs.iterdir()) if outputs.is_dir() else ()
         written = ", ".join(found) or "nothing"
         raise CommandError(
             f"Command {command_name} was to write $LARDER_OUTPUT_DIR/{name}.parquet, and wrote {written}."
         )
+    kept = scratch / "tables" / file.name
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(file, kept)
     try:
-        with database(scratch) as connection:
-            return read_table(connection, file)
-    except duckdb.Error as error:
+        return described(kept, scratch, bounds)
+    except (UnreadableError, ApartError) as error:
         raise CommandError(
             f"Command {command_name} wrote {name}.parquet, which is no Parquet: {error}"
         ) from error
-
-
-def _ended(definition: Command, how: str, last: Sequence[str]) -> str:
-    said = "".join(f"\n  {line}" for line in last)
-    return f"Command {definition.name} {how}.{' It said last:' if said else ''}{said}"

@@ -1,76 +1,80 @@
-"""Run a command in a process group of its own, and end the group once whoever asked for it is gone.
+"""Runs a command of a recipe within limits, for as long as the process lives that asked for it.
 
-    python supervise.py GRACE_SECONDS COMMAND [ARGUMENT...]
-
-Standard input is held open by whoever asked; its end is the sign. On Linux what left the group is ended too.
+One line of JSON on standard input says what to run; standard input is then held open, and its end is the sign
+that nobody waits any more. How the command ended is written to the descriptor `report`, as JSON.
 Imports the standard library alone.
 """
 
 import contextlib
-import ctypes
+import json
 import os
 import signal
-import subprocess
 import sys
-import threading
 import time
-from pathlib import Path
+from dataclasses import asdict
+from typing import Any, NoReturn
 
-PR_SET_CHILD_SUBREAPER = 36
+from flows.tables import confinement, measures
+from flows.tables.confinement import Rules
+from flows.tables.supervision import Ended, Limits, supervise
 
-
-def main() -> int:
-    """Runs the command; its exit code, 128 and the signal's number where one ended it."""
-    grace_seconds, command = float(sys.argv[1]), sys.argv[2:]
-    _adopt_orphans()
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-    watching = threading.Thread(target=_watch, args=(child.pid, grace_seconds), daemon=True)
-    watching.start()
-    code = child.wait()
-    _signal(child.pid, signal.SIGKILL)
-    _end_orphans()
-    return code if code >= 0 else 128 - code
+NOT_FOUND = 127
 
 
-def _watch(group: int, grace_seconds: float) -> None:
-    while os.read(0, 4096):
-        pass
-    _signal(group, signal.SIGTERM)
-    time.sleep(grace_seconds)
-    _signal(group, signal.SIGKILL)
+def main() -> None:
+    """Runs what standard input says, and reports."""
+    asked = json.loads(_first_line(0))
+    report = asked["report"]
+    os.set_inheritable(report, False)
+    rules = Rules(**{name: _fixed(value) for name, value in asked["rules"].items()})
+    if rules.abi < confinement.SCOPES_ABI:
+        _guarded(report)
+    ended = supervise(lambda: _execute(asked), asked["room"], Limits(**asked["limits"]), rules, gone=0)
+    _write(report, ended)
 
 
-def _adopt_orphans() -> None:
-    """Become the parent of every process below whose own parent ends."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-
-
-def _end_orphans() -> None:
-    while children := _children():
-        for child in children:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child, signal.SIGKILL)
-        with contextlib.suppress(ChildProcessError):
-            os.wait()
-
-
-def _children() -> list[int]:
-    found = []
-    for folder in Path("/proc").iterdir() if sys.platform == "linux" else ():
-        with contextlib.suppress(OSError, ValueError):
-            number, about = int(folder.name), (folder / "stat").read_bytes()
-            if int(about.rpartition(b")")[2].split()[1]) == os.getpid():
-                found.append(number)
-    return found
-
-
-def _signal(group: int, number: int) -> None:
+def _execute(asked: dict[str, Any]) -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.chdir(asked["folder"])
+    words = asked["words"]
     try:
-        os.killpg(group, number)
-    except ProcessLookupError:
+        os.execvpe(words[0], words, asked["environment"])  # noqa: S606
+    except OSError as error:
+        print(f"{words[0]}: {error.strerror}", file=sys.stderr, flush=True)
+        os._exit(NOT_FOUND)
+
+
+def _guarded(report: int) -> None:
+    """Goes on in a child. Where a command kills that, this process ends all that the command started."""
+    confinement.adopt_orphans()
+    child = os.fork()
+    if child == 0:
         return
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    while tasks := measures.descendants(os.getpid()):
+        for task in tasks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(task.pid, signal.SIGKILL)
+        time.sleep(0.01)
+    if code < 0:
+        _write(report, Ended(code, "killed"))
+    os._exit(0)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _first_line(descriptor: int) -> bytes:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(descriptor, 1)
+        if not piece:
+            raise SystemExit(1)
+        line += piece
+    return line
+
+
+def _write(report: int, ended: Ended) -> None:
+    os.write(report, json.dumps(asdict(ended)).encode())
+
+
+def _fixed(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

@@ -1,20 +1,11 @@
 """Commands of recipes: what they see, what they leave, what runs again, and how they are ended."""
 
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
 
-import duckdb
 import pytest
 
-from flows.build.recipe.schema import Command, CommandType, ConnectorArg
-from flows.build.stages.command import CommandError, command
-from flows.tables.folders import below, pack, unpack
 from tests.explained import explained
+from tests.flows.build.conftest import until_gone, until_there
 from tests.processes import building
 from tests.recipes import REAL, Product
 from tests.wholeness import assert_whole
@@ -189,32 +180,6 @@ def test_a_killed_build_redoes_only_the_command_that_ran(product: Product, at: i
     assert found == ["reused"] * at + ["executed"] * (3 - at)
 
 
-def processes(marker: str) -> list[int]:
-    """Those whose command line holds a text."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if marker.encode() in file.read_bytes():
-                found.append(int(file.parent.name))
-        except OSError:
-            continue
-    return found
-
-
-def until_there(marker: str) -> None:
-    deadline = time.monotonic() + 30
-    while not processes(marker):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def until_gone(marker: str) -> None:
-    deadline = time.monotonic() + 30
-    while processes(marker):
-        assert time.monotonic() < deadline, processes(marker)
-        time.sleep(0.1)
-
-
 @pytest.mark.parametrize(
     ("parts", "place", "found"),
     [
@@ -244,113 +209,6 @@ def test_what_is_refused(product: Product, parts: dict[str, object], place: str,
     assert not product.bucket.names()
 
 
-Run = Callable[..., object]
-
-
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Runs one command; what it said, line by line, and what it left."""
-
-    def run_command(text: str, *, kind: str = "shell", limit: float | None = None, **given: object) -> object:
-        said: list[str] = []
-        scratch = tmp_path / f"scratch-{len(list(tmp_path.iterdir()))}"
-        scratch.mkdir()
-        definition = Command(name="c", run=text, command_type=CommandType(kind))
-        whole: dict[str, object] = {
-            "env": {},
-            "connector_args": (),
-            "before": None,
-            "tables": {},
-            "promised": (),
-            **given,
-        }
-        command(definition, **whole, limit_seconds=limit, say=said.append, scratch=scratch)  # type: ignore[arg-type]
-        return said
-
-    return run_command
-
-
-def test_a_command_sees_nothing_of_ours_that_is_secret(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LARDER_S3_SECRET_ACCESS_KEY", "s3cret")
-    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "s3cret")
-    monkeypatch.setenv("WAREHOUSE_PASSWORD", "s3cret")
-    said = run("env", env={"LARDER_VERSION": "25Q1"})
-    assert "LARDER_VERSION=25Q1" in said  # type: ignore[operator]
-    assert not [line for line in said if "s3cret" in line]  # type: ignore[attr-defined]
-    argument = ConnectorArg.model_validate({"name": "password", "value_from": {"env": "WAREHOUSE_PASSWORD"}})
-    assert "LARDER_CONNECTOR_PASSWORD=s3cret" in run("env", connector_args=(argument,))  # type: ignore[operator]
-    monkeypatch.delenv("WAREHOUSE_PASSWORD")
-    with pytest.raises(CommandError, match="WAREHOUSE_PASSWORD, which is not set where the build runs"):
-        run("env", connector_args=(argument,))
-
-
-def test_a_command_that_is_not_there_is_told(run: Run) -> None:
-    with pytest.raises(CommandError, match=r"exit code 127 \(not found"):
-        run("no-such-program --at-all")
-
-
-def test_a_python_command_that_raises_shows_where(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "steps.py").write_text("def main():\n    raise ValueError('of all things')\n")
-    before = pack(tmp_path, below(tmp_path / "mine"), tmp_path / "before.tar")
-    with pytest.raises(CommandError, match="ValueError: of all things"):
-        run("mine.steps", kind="python", before=before)
-
-
-def test_a_broken_promise_is_told(run: Run) -> None:
-    with pytest.raises(CommandError, match=r"to write \$LARDER_OUTPUT_DIR/t.parquet, and wrote u"):
-        run("touch $LARDER_OUTPUT_DIR/u.parquet", promised=("t",))
-    with pytest.raises(CommandError, match="which is no Parquet"):
-        run("echo > $LARDER_OUTPUT_DIR/t.parquet", promised=("t",))
-
-
-def test_a_promise_is_broken_where_the_folder_is_gone(run: Run) -> None:
-    with pytest.raises(CommandError, match=r"LARDER_OUTPUT_DIR/t\.parquet, and wrote nothing"):
-        run("rm -r $LARDER_OUTPUT_DIR", promised=("t",))
-
-
-def test_a_time_limit_ends_the_whole_group_even_if_it_does_not_listen(run: Run) -> None:
-    marker = f"larder-deaf-{os.getpid()}"
-    began = time.monotonic()
-    with pytest.raises(CommandError, match="took longer than 1 seconds and was ended"):
-        run(f"trap '' TERM; (trap '' TERM; : {marker}; sleep 300; sleep 300) & wait", limit=1)
-    assert time.monotonic() - began < 60
-    until_gone(marker)
-
-
-def test_what_a_command_leaves_running_is_ended(run: Run) -> None:
-    marker = f"larder-left-{os.getpid()}"
-    run(f"(: {marker}; sleep 300; sleep 300) > /dev/null 2>&1 & echo started")
-    until_gone(marker)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process can leave its group for good")
-@pytest.mark.parametrize("limit", [None, 1])
-def test_what_left_the_group_is_ended_too(run: Run, limit: float | None) -> None:
-    marker = f"larder-apart-{os.getpid()}"
-    left = f"setsid sh -c ': {marker}; sleep 300; sleep 300' &"
-    began = time.monotonic()
-    if limit:
-        with pytest.raises(CommandError, match="took longer than 1 seconds"):
-            run(f"{left} sleep 300", limit=limit)
-    else:
-        run(f"{left} sleep 1; echo done")
-    assert time.monotonic() - began < 60
-    until_gone(marker)
-
-
-def test_links_of_a_folder_stay_relative_or_are_left_out(run: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "text").write_text("text")
-    (folder / "link").symlink_to(folder / "text")
-    (folder / "loop").symlink_to("loop")
-    unpack(pack(folder, below(folder), tmp_path / "links.tar"), tmp_path / "back")
-    assert sorted(path.name for path in below(tmp_path / "back")) == ["link", "text"]
-    assert (tmp_path / "back" / "link").read_text() == "text"
-    assert (tmp_path / "back" / "link").readlink() == Path("text")
-
-
 def test_files_that_are_links_are_carried_with_their_content_or_refused(commanded: Product) -> None:
     mine = commanded.folder / "mine"
     (mine / "steps.py").rename(mine / "real.py")
@@ -362,68 +220,3 @@ def test_files_that_are_links_are_carried_with_their_content_or_refused(commande
     (mine / "steps.py").symlink_to(commanded.folder.parent / "theirs.py")
     assert commanded.build().exit_code == 2
     assert "mine/steps.py, a link to" in commanded.last.document["error"]["message"]
-
-
-def test_a_folder_comes_back_as_it_was_and_its_bytes_depend_on_content_alone(tmp_path: Path) -> None:
-    folder = tmp_path / "folder"
-    (folder / "deep" / "empty").mkdir(parents=True)
-    (folder / "deep" / "run.sh").write_text("#!/bin/sh\n")
-    (folder / "deep" / "run.sh").chmod(0o711)
-    (folder / "text").write_text("ä" * 10)
-    (folder / "link").symlink_to("text")
-    (folder / "away").symlink_to("/etc/passwd")
-    first = pack(folder, below(folder), tmp_path / "first.tar").read_bytes()
-    for path in below(folder):
-        os.utime(path, (1, 1), follow_symlinks=False)
-    assert pack(folder, below(folder), tmp_path / "second.tar").read_bytes() == first
-    unpack(tmp_path / "first.tar", tmp_path / "back")
-    back = {str(path.relative_to(tmp_path / "back")) for path in below(tmp_path / "back")}
-    assert back == {"deep", "deep/empty", "deep/run.sh", "text", "link"}
-    assert (tmp_path / "back" / "deep" / "run.sh").stat().st_mode & 0o100
-    assert (tmp_path / "back" / "link").read_text() == "ä" * 10
-    assert pack(tmp_path / "back", below(tmp_path / "back"), tmp_path / "third.tar").read_bytes() == first
-
-
-def test_a_supervisor_whose_parent_is_killed_ends_its_group(tmp_path: Path) -> None:
-    from flows.build.stages import supervise
-
-    marker = f"larder-orphan-{os.getpid()}"
-    words = [sys.executable, "-I", supervise.__file__, "0.5", "sh", "-c", f": {marker}; sleep 300; sleep 300"]
-    parent = (
-        f"import subprocess, sys, time; subprocess.Popen({words!r}, stdin=subprocess.PIPE); time.sleep(300)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", parent])
-    until_there(marker)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    until_gone(marker)
-
-
-def test_files_have_a_time_that_a_zip_file_can_hold(run: Run, tmp_path: Path) -> None:
-    folder = tmp_path / "before"
-    (folder / "attachments").mkdir(parents=True)
-    (folder / "attachments" / "note.txt").write_text("made before")
-    before = pack(folder, below(folder), tmp_path / "before.tar")
-    zipping = (
-        "import shutil, zipfile\n"
-        "with zipfile.ZipFile('out.zip', 'w') as file:\n"
-        "    file.write('attachments')\n"
-        "    file.write('attachments/note.txt')\n"
-        "print(shutil.make_archive('all', 'zip', 'attachments'))\n"
-        "print(zipfile.ZipFile('out.zip').infolist()[1].date_time[0])\n"
-    )
-    for zone in ("UTC", "Pacific/Honolulu", "Etc/GMT+12", "Pacific/Kiritimati"):
-        said = run(f'"{sys.executable}" -c "{zipping}"', before=before, env={"TZ": zone})
-        assert said[-1] == "1980"  # type: ignore[index]
-
-
-def test_many_updates_of_one_line_are_one_line(run: Run) -> None:
-    printing = "for n in range(200_000): print(f'row {n}', end=chr(13))"
-    begun = time.monotonic()
-    assert run(f'"{sys.executable}" -c "{printing}"; echo; echo done') == ["row 199999", "done"]
-    assert time.monotonic() - begun < 20
-
-
-def test_a_promised_table_has_its_rows(run: Run, tmp_path: Path) -> None:
-    duckdb.sql(f"copy (select range as n from range(3)) to '{tmp_path}/t.parquet'")
-    assert run(f"cp {tmp_path}/t.parquet $LARDER_OUTPUT_DIR/; echo done", promised=("t",)) == ["done"]
