@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import itertools
 import json
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -177,6 +178,11 @@ class SampleServer(ThreadingHTTPServer):
     def __init__(self, api: SampleApi, host: str, port: int) -> None:
         super().__init__((host, port), Answering)
         self.api = api
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of clients that go away, and all of what is wrong here."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
     @property
     def url(self) -> str:

@@ -1,5 +1,7 @@
 """What the configuration of the pipeline may say."""
 
+from collections.abc import Sequence
+
 from flows.activity.stages.api import Limits
 from flows.activity.stages.pages import Source
 from larder.artifacts import Frozen
@@ -25,3 +27,15 @@ class Configuration(Frozen):
             problem = Problem("sources", found, f"{name} among them, with its url")
             raise RefusedError("the configuration of activity", problem)
         return self.sources[name]
+
+    def names(self, wanted: Sequence[str] | None) -> frozenset[str]:
+        """The sources of these names; all where none is wanted in particular.
+
+        Raises:
+            RefusedError: one is none of ours.
+        """
+        unknown = sorted(set(wanted or ()) - self.sources.keys())
+        if unknown:
+            expected = f"some of {', '.join(sorted(self.sources))}"
+            raise RefusedError("activity", Problem("refresh", ", ".join(map(repr, unknown)), expected))
+        return frozenset(self.sources if wanted is None else wanted)

@@ -73,7 +73,18 @@ class Head(Frozen):
     """Whether the API says that the page is what it was."""
 
 
-class UnreachableError(Exception):
+class ApiError(ConnectionError):
+    """An API did not give what was asked of it."""
+
+    def __init__(self, *parts: object) -> None:
+        super().__init__("an API did not give what was asked of it")
+        self.parts = parts
+
+    def __reduce__(self) -> tuple[type["ApiError"], tuple[object, ...]]:
+        return type(self), self.parts
+
+
+class UnreachableError(ApiError):
     """The API gave no answer that could be used, however often it was asked. Trying again later can help."""
 
     def __init__(self, source: str, url: str, cause: str, limits: Limits) -> None:
@@ -86,7 +97,7 @@ class UnreachableError(Exception):
         return f"Source {self.source}: {self.url} cannot be read{asked}: {self.cause}. Try again later."
 
 
-class AnswerError(Exception):
+class AnswerError(ApiError):
     """The API answered, and not with what was expected. Trying again does not help."""
 
     def __init__(self, source: str, url: str, found: str, expected: str) -> None:

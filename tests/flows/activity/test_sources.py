@@ -1,6 +1,7 @@
 """How an API is read: every page as it came, again only where it changed, and never without an end."""
 
 import json
+import pickle
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from flows.activity.samples import made_up_posts
 from flows.activity.stages import sources
 from flows.activity.stages.api import AnswerError, Limits, UnreachableError
 from flows.activity.stages.pages import Pages, Source, records
+from flows.activity.stages.sources import Reading
 from flows.activity.stages.version import version as version_of
 from stack.ports import free_ports
 from tests.web import served
@@ -43,7 +45,7 @@ class Reader:
         self.newest = sources.posts(
             self.source,
             version or self.version(),
-            limits=self.limits,
+            reading=Reading(limits=self.limits),
             say=self.said.append,
             scratch=self.folder,
         )
@@ -88,7 +90,7 @@ def test_the_next_page_and_the_records_may_stand_deep_in_a_page(tmp_path: Path) 
         (tmp_path / f"p{number}.json").write_text(json.dumps(page))
     with served(tmp_path) as url:
         source = Source(url=f"{url}/p1.json", records_field="result.records", next_field="paging.next")
-        pages = sources.users(source, FIRST, limits=IMPATIENT, scratch=tmp_path)
+        pages = sources.users(source, FIRST, reading=Reading(limits=IMPATIENT), scratch=tmp_path)
     assert ids(pages) == [1, 2]
 
 
@@ -140,7 +142,7 @@ def test_a_page_that_is_gone_is_a_change(tmp_path: Path) -> None:
         (tmp_path / f"p{number}.json").write_text(json.dumps({"next": after, "rows": []}))
     with served(tmp_path) as url:
         source = Source(url=f"{url}/p1.json", records_field="rows", next_field="next")
-        pages = sources.users(source, FIRST, limits=IMPATIENT, scratch=tmp_path)
+        pages = sources.users(source, FIRST, reading=Reading(limits=IMPATIENT), scratch=tmp_path)
         (tmp_path / "p2.json").unlink()
         changed = version_of("users", source, pages, IMPATIENT)
     assert changed != FIRST
@@ -215,7 +217,7 @@ def test_a_server_that_stays_unavailable_is_named_with_what_it_said(reader: Read
 def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
     source = Source(url=f"http://127.0.0.1:{free_ports(1)[0]}/users")
     with pytest.raises(UnreachableError, match="it cannot be connected to"):
-        sources.users(source, FIRST, limits=IMPATIENT, scratch=tmp_path)
+        sources.users(source, FIRST, reading=Reading(limits=IMPATIENT), scratch=tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -241,6 +243,7 @@ def test_what_is_no_whole_answer_is_refused_at_once(
         reader.read(FIRST)
     assert words in str(raised.value)
     assert reader.source.url in str(raised.value)
+    assert str(pickle.loads(pickle.dumps(raised.value))) == str(raised.value)
     assert reader.said == []
 
 
@@ -259,7 +262,7 @@ def test_pages_that_lead_nowhere_are_refused(tmp_path: Path, content: object, wo
     with served(tmp_path) as url:
         source = Source(url=f"{url}/p.json", records_field="rows", next_field="next")
         with pytest.raises(AnswerError) as raised:
-            sources.users(source, FIRST, limits=IMPATIENT, scratch=tmp_path)
+            sources.users(source, FIRST, reading=Reading(limits=IMPATIENT), scratch=tmp_path)
     assert words in str(raised.value)
 
 
@@ -267,7 +270,7 @@ def test_pages_that_lead_nowhere_are_refused(tmp_path: Path, content: object, wo
 def test_a_place_with_nothing_to_read_is_refused_at_once(tmp_path: Path, path: str, words: str) -> None:
     (tmp_path / "folder").mkdir()
     with served(tmp_path) as url, pytest.raises(AnswerError) as raised:
-        sources.users(Source(url=f"{url}/{path}"), FIRST, limits=IMPATIENT, scratch=tmp_path)
+        sources.users(Source(url=f"{url}/{path}"), FIRST, reading=Reading(limits=IMPATIENT), scratch=tmp_path)
     assert words in str(raised.value)
 
 
