@@ -9,7 +9,8 @@ LONGEST_LINE = 80
 LONGEST = 300
 LINE = re.compile(r".*?CSV Error on Line: (\d+)\s+Original Line: ?(.*)", re.DOTALL)
 COLUMNS = re.compile(r"Expected Number of Columns: (\d+) Found: (\d+)")
-DIALECT = "mend the file, or say its `custom: {delimiter: …, quote: …}`"
+MARKS = "mend the file, or say its `custom: {delimiter: …, quote: …, escape: …}`"
+DIALECT = f"{MARKS}, or `skip_rows` and `skip_footer` where such lines are no rows"
 
 
 def is_page(file: Path) -> bool:
@@ -37,7 +38,7 @@ def _of_line(number: str, rest: str) -> str:
     if found := COLUMNS.search(tail):
         return f"line {number} has {found[2]} in place of {found[1]} columns ({shown}): {DIALECT}"
     if "unterminated quote" in tail:
-        return f"line {number} has a quote that is not closed, or not doubled ({shown}): {DIALECT}"
+        return f"line {number} has a quote that is not closed, or not doubled ({shown}): {MARKS}"
     if "not utf-8" in tail:
         return f"line {number} is not UTF-8 ({shown}): say `custom: {{encoding: …}}`"
-    return f"line {number} cannot be read ({shown}): {DIALECT}"
+    return f"line {number} cannot be read ({shown}): {MARKS}"

@@ -1,6 +1,5 @@
 """CSV as Parquet of text columns."""
 
-import csv
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,12 +8,16 @@ from typing import Any
 
 import duckdb
 
+from flows.tables.column_names import column_names, naming_warnings
 from flows.tables.complaints import DIALECT, is_page
+from flows.tables.csv_dialect import find_dialect
+from flows.tables.csv_exact import rewritten
 from flows.tables.encodings import PIECE_CHARACTERS, in_utf8
+from flows.tables.file_types import FileType
+from flows.tables.other_words import in_our_words
 from flows.tables.quoting import literal
-from flows.tables.table import NO_PATH_COLUMNS, PARQUET, renamed, usable
+from flows.tables.table import NO_PATH_COLUMNS, PARQUET
 
-DELIMITERS = ",\t;|"
 LINE_BYTES = 2**25
 
 
@@ -27,11 +30,13 @@ class CsvText:
     """The columns as the header names them."""
     delimiter: str
     quote: str
+    warnings: tuple[str, ...] = ()
+    """What people are told of how it is read."""
 
     @property
     def names(self) -> list[str]:
         """The columns as SQL calls them."""
-        return usable(list(self.given))
+        return column_names(self.given)
 
     @property
     def rows(self) -> str:
@@ -49,24 +54,32 @@ class CsvText:
 
 
 def csv_text(source: Path, target: Path, custom: Mapping[str, Any]) -> CsvText:
-    """Find out how a CSV file is read; one that is not in UTF-8 is written anew beside `target`.
+    """Find out how a CSV file is read; it is written anew beside `target` if it is not plain, or not UTF-8.
 
     Args:
-        custom: `delimiter` (else found in the header), `encoding` (else that of its byte order mark, else
-            UTF-8), `quote` (else `"`).
+        custom: `delimiter` (else found by looking), `encoding` (else that of its byte order mark, else
+            UTF-8), `quote` (else `"`), `escape` (else none), `header_row` or `skip_rows` (else found by
+            looking), `skip_footer`.
 
     Raises:
-        ValueError: if the header is missing or names a column twice, the text is not in its encoding, or a
-            line is too long.
+        ValueError: if there is no header, the text is not in its encoding, or a line is too long; of a file
+            that is not plain also if a line does not fit the header.
     """
-    text = in_utf8(source, custom.get("encoding"), target)
-    first = _first_line(text)
+    return _csv_text(source, target, in_our_words(FileType.CSV, custom), exactly=False)
+
+
+def _csv_text(source: Path, target: Path, options: Mapping[str, Any], *, exactly: bool) -> CsvText:
+    text = in_utf8(source, options.get("encoding"), target)
+    _require_text(text)
     _require_lines(text)
-    delimiter, quote = str(custom.get("delimiter") or _delimiter(first)), str(custom.get("quote") or '"')
-    with text.open(newline="", encoding="utf-8", errors="replace") as lines:
-        given = next(csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True), [])
-    usable(given)
-    return CsvText(text, tuple(given), delimiter, quote)
+    dialect = find_dialect(text, options)
+    marks, header = dialect.marks, dialect.header.cells
+    if dialect.plain and not exactly:
+        warnings = (*dialect.warnings, *naming_warnings(header))
+        return CsvText(text, header, marks.delimiter, marks.quote, warnings)
+    table = rewritten(text, target.with_suffix(".plain.csv"), dialect, options)
+    warnings = (*dialect.warnings, *table.warnings, *naming_warnings(table.names))
+    return CsvText(table.file, table.names, ",", '"', warnings)
 
 
 def csv_to_parquet(
@@ -82,11 +95,21 @@ def csv_to_parquet(
         duckdb.Error: if a row does not fit the header.
     """
     text = csv_text(source, target, custom)
+    try:
+        _copy(connection, text, target)
+    except (duckdb.IOException, duckdb.OutOfMemoryException):
+        raise
+    except duckdb.Error:
+        text = _csv_text(source, target, in_our_words(FileType.CSV, custom), exactly=True)
+        _copy(connection, text, target)
+    return list(text.warnings)
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, text: CsvText, target: Path) -> None:
     connection.execute(f"copy (from {text.rows}) to $target ({PARQUET})", {"target": str(target)})
-    return renamed(list(text.given))
 
 
-def _first_line(text: Path) -> str:
+def _require_text(text: Path) -> None:
     with text.open("rb") as content:
         line = content.readline(PIECE_CHARACTERS)
     try:
@@ -97,11 +120,8 @@ def _first_line(text: Path) -> str:
         ) from error
     if is_page(text):
         raise ValueError("it is a page of HTML or XML")
-    if not first.strip():
-        raise ValueError("it is empty, or its first line does not name every column")
     if "\0" in first:
         raise ValueError("its first line has NUL bytes, as UTF-16 has: say `custom: {encoding: utf-16-le}`")
-    return first
 
 
 def _require_lines(text: Path) -> None:
@@ -113,7 +133,3 @@ def _require_lines(text: Path) -> None:
             ends = (b"\n" in some or b"\r" in some for some in iter(lambda: content.read(2**16), b""))
             if not any(itertools.islice(ends, piece // 2**16)):
                 raise ValueError(f"a line is longer than {piece // 2**20} MiB (at byte {start:,}): {DIALECT}")
-
-
-def _delimiter(line: str) -> str:
-    return max(DELIMITERS, key=line.count)

@@ -28,6 +28,12 @@ DELIMITER = Option(r"[^\r\n\"]", "one character, no quote and no end of a line")
 ANY_NAME = Option(r".+", "a name")
 ENCODING = Option(r"[\w .:-]+", "the name of an encoding, as latin-1")
 CRS = Option(r".+", "a coordinate reference system, as EPSG:2263")
+ONE_CHARACTER = Option(r"[^\r\n]", "one character")
+ROWS = Option(r"\d{1,7}", "a number of rows")
+BEGINNING = {"header_row": Option(r"[1-9]\d{0,6}", "the number of a row, from 1"), "skip_rows": ROWS}
+CELLS = Option(
+    r"([^!]+!)?\$?[A-Za-z]{1,3}\$?\d{0,7}(:\$?[A-Za-z]{1,3}\$?\d{0,7})?", "cells of a sheet, as A4:F120 or A4"
+)
 LAYER = {"layer": ANY_NAME, "layer_name": ANY_NAME, "crs": CRS}
 SHAPES = {
     "geom_column": ANY_NAME,
@@ -37,10 +43,13 @@ OPTIONS = {
     FileType.CSV: {
         "delimiter": DELIMITER,
         "encoding": ENCODING,
-        "quote": Option(r"[^\r\n]", "one character"),
+        "quote": ONE_CHARACTER,
+        "escape": ONE_CHARACTER,
+        "skip_footer": ROWS,
+        **BEGINNING,
     },
     FileType.JSON: {"records": Option(r".+", "a path of keys, as result.records"), "encoding": ENCODING},
-    FileType.XLSX: {"sheet": ANY_NAME},
+    FileType.XLSX: {"sheet": ANY_NAME, "range": CELLS, "skip_footer": ROWS, **BEGINNING},
     FileType.GEOJSON: {**LAYER, "encoding": ENCODING},
     FileType.SHAPEFILE: {**LAYER, "encoding": ENCODING},
     FileType.GDB: LAYER,

@@ -60,7 +60,7 @@ def plan(catalog, scratch):
     def plan(recipe, releases=None, catalog=catalog, day=DAY):
         make = simulate.plan if recipe.simulate else planning.plan
         known = Released(releases or {})
-        return make(recipe, run=None, day=day, catalog=catalog, releases=known, scratch=scratch())
+        return make(recipe, day=day, catalog=catalog, releases=known, scratch=scratch())
 
     return plan
 
