@@ -3,21 +3,19 @@
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from flows.build.input_files import READABLE
+from flows.build.planning.read_options import option_problems
 from flows.build.planning.versions import is_alias
 from flows.build.recipe.rules import input_names
 from flows.build.recipe.schema import CATALOG, LATEST, VERSION_PREV, CommandType, Recipe
 from flows.tables.export import Export
-from flows.tables.formats import EXPORT_OPTIONS, OPTIONS, WRITABLE, Option
+from flows.tables.formats import EXPORT_OPTIONS, WRITABLE, Option
 from flows.tables.lineage import check_models
 from larder.refusal import Problem, RefusedError
 
 PYTHON_RUN = re.compile(r"[A-Za-z_][\w.]*(:[A-Za-z_]\w*)?")
-READ_OPTIONS = {name: option for options in OPTIONS.values() for name, option in options.items()}
-"""What `custom` says to readers; whatever else stands there is for others."""
 _SIMULATE = "(--simulate makes it up)"
 
 
@@ -46,10 +44,8 @@ def _inputs(recipe: Recipe) -> Iterator[Problem]:
             yield Problem(
                 f"{place}.file_type", f"{dataset.file_type}", f"{' or '.join(READABLE)} {_SIMULATE}"
             )
-        for name in sorted(dataset.custom.keys() - READ_OPTIONS):
-            if close := get_close_matches(name, READ_OPTIONS, n=1, cutoff=0.75):
-                yield Problem(f"{place}.custom.{name}", name, f"{close[0]}, or something less like it")
-        yield from _values(f"{place}.custom", dataset.custom, READ_OPTIONS)
+        if dataset.source in (None, CATALOG):
+            yield from option_problems(place, dataset.file_type, dataset.custom)
         variable = dataset.version_env_var
         if dataset.version is None and variable not in (None, VERSION_PREV):
             expected = f"its value: --var {variable}=VERSION, the recipe's env, or the environment"

@@ -11,6 +11,7 @@ import yaml
 from flows.build.catalog import Catalog
 from flows.build.input_files import READABLE
 from flows.build.planning.checks import check_real
+from flows.build.planning.read_options import option_problems
 from flows.build.planning.resolve import Releases, Resolver
 from flows.build.recipe.lock import Lock, LockedDataset, LockedInput
 from flows.build.recipe.rules import input_names
@@ -47,6 +48,8 @@ def plan(
         found = find_in_catalog(dataset, place, catalog)
         if isinstance(found, Problem):
             raise RefusedError(refused, found)
+        if problems := tuple(option_problems(place, found, dataset.custom)):
+            raise RefusedError(refused, *problems)
         return found
 
     warnings: list[str] = []

@@ -243,6 +243,56 @@ def test_a_real_build_refuses_what_it_cannot_have(plan, dataset, place, said):
 
 
 @pytest.mark.parametrize(
+    ("file_type", "custom", "name", "said"),
+    [
+        ("csv", {"sheet": "x"}, "sheet", "sheet, which is an option of xlsx files in a csv file"),
+        (
+            "csv",
+            {"delimeter": ";"},
+            "delimeter",
+            "expected delimiter (there are delimiter, encoding, escape, ",
+        ),
+        ("csv", {"header": 3}, "header", "expected header_row (there are "),
+        ("csv", {"layer": "x"}, "layer", "expected one of delimiter, "),
+        ("csv", {"skiprows": "many"}, "skiprows", "expected a number of rows"),
+        ("csv", {"sep": ";", "delimiter": ","}, "sep", "another word for delimiter; expected one of them"),
+        ("csv", {"header_row": 0}, "header_row", "the number of a row, from 1"),
+        ("xlsx", {"sheets": "x"}, "sheets", "sheets in a xlsx file; expected sheet (there are"),
+        ("xlsx", {"delimiter": ";"}, "delimiter", "an option of csv files"),
+        ("xlsx", {"range": "from A4"}, "range", "cells of a sheet, as A4:F120"),
+        ("parquet", {"encoding": "latin-1"}, "encoding", "expected no option: parquet files say themselves"),
+        (None, {"delimter": ";"}, "delimter", "found delimter; expected delimiter"),
+        (None, {"sheet": "x"}, "sheet", "an option of xlsx files in a parquet file; expected no option"),
+    ],
+)
+def test_options_that_a_file_type_does_not_have_are_refused(plan, file_type, custom, name, said):
+    with pytest.raises(RefusedError) as caught:
+        plan(recipe({"id": "a", "version": "25v10", "file_type": file_type, "custom": custom}))
+    assert caught.value.place == f"inputs.datasets[0].custom.{name}"
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "custom",
+    [
+        {
+            "delimiter": ";",
+            "encoding": "latin-1",
+            "quote": "'",
+            "escape": "\\",
+            "skip_rows": 2,
+            "skip_footer": "1",
+        },
+        {"sep": ";", "quotechar": "'", "escapechar": "\\", "skiprows": 2, "skipfooter": 1},
+        {"filename": "a file.csv", "file_id": "x", "gone": None},
+    ],
+)
+def test_the_words_of_others_for_an_option_are_taken(plan, custom):
+    lock = plan(recipe({"id": "a", "version": "24Q4", "custom": custom}))
+    assert lock.inputs[0].dataset.custom == custom
+
+
+@pytest.mark.parametrize(
     ("changes", "place"),
     [
         ({"exports": {"datasets": [{"name": "a", "format": "dat"}]}}, "exports.datasets[0].format"),
@@ -326,8 +376,14 @@ def test_a_lock_says_what_its_recipe_says(path, plan):
 
 def test_a_real_lock_is_a_fixed_point(plan):
     made = recipe(
-        {"id": "a", "custom": {"header": False, "n": 1.5, "t": "true", "gone": None}, "url": "null"},
+        {
+            "id": "a",
+            "custom": {"delimiter": "|", "skip_rows": 1, "gone": None},
+            "file_type": "csv",
+            "url": "null",
+        },
         {"id": "a", "version": "24Q4", "destination": "file"},
+        custom={"header": False, "n": 1.5, "t": "true", "gone": None},
         branch="{{ not a template }}",
         env={"LONG": "word " * 60 + "\ttab\nline # no comment\u0085", "EMPTY": "", "Y": "yes", "N": "~"},
         exports={"datasets": [{"name": ["a", "24Q4"][0] + "_", "format": "csv"}]},
