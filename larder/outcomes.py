@@ -77,6 +77,13 @@ class Outcomes:
         for audience in self.audiences:
             audience.hear(step)
 
+    def include(self, other: "Outcomes") -> None:
+        """Keep what became of the stages of a run within this one; those who listen were told already."""
+        with self.guard:
+            for step in other.in_order:
+                before = self.steps.get((step.stage, step.label))
+                self.steps[step.stage, step.label] = _stronger(before, step)
+
     @property
     def in_order(self) -> list[Step]:
         """The steps as their stages began, those of one stage by name: the same in every run."""

@@ -42,6 +42,17 @@ class Ended:
         return None if value is None else str(value)
 
 
+@dataclass(frozen=True)
+class Page:
+    """One more page in the UI, beside that of the run."""
+
+    key: str
+    """At most 255 lower-case letters, digits and dashes; the UI keeps the versions of one key together."""
+    description: str
+    text: str
+    """Markdown."""
+
+
 class Sections(Protocol):
     """Further sections of a pipeline's page."""
 
@@ -100,6 +111,10 @@ class Report:
         for folder in published_in(ended.value):
             parts.append(files_table(folder, link))
         return "\n\n".join(parts) + "\n"
+
+    def further_pages(self, ended: Ended, link: Link) -> Iterable[Page]:  # noqa: ARG002
+        """Pages beside that of the run: none, unless a pipeline has some."""
+        return ()
 
     def heading(self, ended: Ended) -> str:
         """How the page begins."""

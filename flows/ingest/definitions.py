@@ -18,6 +18,17 @@ HOW = frozenset({"access", "robots"})
 """Where may be connected to and how far a source may go; what comes is the same."""
 
 
+UNCOUNTED = (
+    "flows.ingest.credentials",
+    "flows.ingest.errors",
+    "flows.ingest.robots",
+    "flows.ingest.safe_connection",
+    "flows.ingest.schema",
+    "flows.ingest.web",
+)
+"""How servers are reached and what a configuration may hold; what comes of it is the same."""
+
+
 def visit_of(context: Context) -> Visit:
     """Who asks: this run, now, with the values in Secret blocks."""
     return Visit(context.run_id, datetime.now(UTC), secret)
@@ -66,6 +77,7 @@ ROBOTS = Definition(
     function=pages.robots,
     folder=FOLDER,
     labelled=True,
+    uncounted=UNCOUNTED,
     outside_key=HOW,
     seen={"text": robots_of},
 )
@@ -78,6 +90,7 @@ DOWNLOAD = Definition(
     seen={"announced": announced_of},
     supplied={"visit": visit_of},
     once_per_run=unannounced,
+    uncounted=UNCOUNTED,
     libraries=("httpx",),
 )
 READ = Definition(
@@ -89,6 +102,7 @@ READ = Definition(
     seen={"announced": announced_of},
     supplied={"visit": visit_of},
     once_per_run=unannounced,
+    uncounted=UNCOUNTED,
     libraries=("httpx",),
 )
 LINKS = Definition(stage="links", function=pages.links, folder=CATEGORY, labelled=True)

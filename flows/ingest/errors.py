@@ -1,6 +1,6 @@
 """What can go wrong with a source, told apart by whether trying again can help."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 class SourceError(Exception):
@@ -49,12 +49,16 @@ class SourcesFailedError(Exception):
     Attributes:
         category: whose
         failures: what went wrong, by source
+        done: what the others came to
     """
 
-    def __init__(self, category: str, failures: Mapping[str, Exception], count: int) -> None:
+    def __init__(
+        self, category: str, failures: Mapping[str, Exception], count: int, done: Sequence[object]
+    ) -> None:
         super().__init__(_listed(category, "sources", failures, count))
         self.category = category
         self.failures = dict(failures)
+        self.done = done
 
 
 class CategoriesFailedError(Exception):
@@ -63,12 +67,16 @@ class CategoriesFailedError(Exception):
     Attributes:
         department: whose
         failures: what went wrong, by category
+        done: what all of them came to, those that failed as far as they came
     """
 
-    def __init__(self, department: str, failures: Mapping[str, Exception], count: int) -> None:
+    def __init__(
+        self, department: str, failures: Mapping[str, Exception], count: int, done: Sequence[object]
+    ) -> None:
         super().__init__(_listed(department, "categories", failures, count))
         self.department = department
         self.failures = dict(failures)
+        self.done = [*done, *(one for error in failures.values() for one in getattr(error, "done", ()))]
 
 
 def _listed(whole: str, parts: str, failures: Mapping[str, Exception], count: int) -> str:

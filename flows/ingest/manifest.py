@@ -26,6 +26,11 @@ class Origin(Frozen):
     """What the link says."""
 
     @property
+    def label(self) -> str:
+        """What its stages are called in a run."""
+        return f"{self.category}/{self.request.name}"
+
+    @property
     def folder(self) -> str:
         """Where the files of its source are archived."""
         return folder_of(self.department, self.category, self.request.name)

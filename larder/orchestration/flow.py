@@ -163,3 +163,4 @@ def _opened_run(pipeline: Pipeline[..., Any], options: Options) -> Iterator[Run]
             metrics.leave(run)
             if outer is not None:
                 outer.run.known.include(run.known)
+                outer.run.outcomes.include(run.outcomes)

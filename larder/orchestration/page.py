@@ -41,14 +41,16 @@ def ended_run(run: Run, value: Any, error: Exception | None) -> Ended:
 def _artifacts(
     pipeline: Pipeline[..., Any], run: Run, value: Any, error: Exception | None
 ) -> Iterator[ArtifactCreate]:
-    ended = ended_run(run, value, error)
+    ended, link = ended_run(run, value, error), object_links(run.settings.object_url)
     report = pipeline.report
     yield ArtifactCreate(
         type="markdown",
         key=slug(report.key(ended)),
         description=f"{pipeline.name} {ended.state}",
-        data=report.page(ended, object_links(run.settings.object_url)),
+        data=report.page(ended, link),
     )
+    for page in report.further_pages(ended, link):
+        yield ArtifactCreate(type="markdown", key=page.key, description=page.description, data=page.text)
     warnings = {step.title: list(step.warnings) for step in ended.steps if step.warnings}
     document = {**report.document(ended), **({"warnings": warnings} if warnings else {})}
     yield ArtifactCreate(type=UI_TYPE, description="The same as JSON, for programs", data=document)
