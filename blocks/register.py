@@ -11,7 +11,7 @@ from prefect import get_client
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate, WorkPoolUpdate
 from prefect.client.schemas.objects import StateType
-from prefect.client.schemas.schedules import CronSchedule
+from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
 from prefect.deployments.runner import RunnerDeployment
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
@@ -53,9 +53,10 @@ def register(
     register_blocks(now)
     with get_client(sync_client=True) as client:
         ensure_work_pool(client, command)
-        ensure_crash_automation(client, [one["name"] for one in declared])
+        ensure_crash_automation(client, {flow_name(one) for one in declared})
         for one in declared:
-            schedules = [] if has_schedules(client, one["name"]) else one.get("schedules", [])
+            there = move_schedules(client, f"{flow_name(one)}/{one['name']}", now.timezone)
+            schedules = [] if there else schedules_of(one, now.timezone)
             deploy(one, version, parameters.get(one["name"], {}), schedules)
 
 
@@ -63,6 +64,11 @@ def declared_deployments() -> list[dict[str, Any]]:
     """What `prefect.yaml` declares."""
     found: list[dict[str, Any]] = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
     return found
+
+
+def flow_name(declared: Mapping[str, Any]) -> str:
+    """The name of a deployment's flow: its own name, where no other is declared."""
+    return str(declared.get("flow", declared["name"]))
 
 
 def ensure_work_pool(client: SyncPrefectClient, command: Sequence[str]) -> None:
@@ -115,21 +121,31 @@ def ensure_crash_automation(client: SyncPrefectClient, flows: Iterable[str]) -> 
         client.delete_automation(surplus.id)
 
 
-def has_schedules(client: SyncPrefectClient, name: str) -> bool:
-    """Whether the deployment is there and people may have set its schedules."""
+def move_schedules(client: SyncPrefectClient, name: str, timezone: str) -> bool:
+    """Let a deployment's schedules mean this time zone; whether it has any, which people may have set."""
     try:
-        return bool(client.read_deployment_by_name(f"{name}/{name}").schedules)
+        found = client.read_deployment_by_name(name)
     except ObjectNotFound:
         return False
+    for one in found.schedules:
+        if getattr(one.schedule, "timezone", timezone) != timezone:
+            moved = one.schedule.model_copy(update={"timezone": timezone})
+            client.update_deployment_schedule(found.id, one.id, schedule=moved)
+    return bool(found.schedules)
+
+
+def schedules_of(declared: Mapping[str, Any], timezone: str) -> list[DeploymentScheduleCreate]:
+    """The schedules of a deployment, in a time zone."""
+    return [_schedule(one, timezone) for one in declared.get("schedules", [])]
 
 
 def deploy(
     declared: Mapping[str, Any],
     version: str,
     parameters: dict[str, Any],
-    schedules: Sequence[Mapping[str, Any]] = (),
+    schedules: Sequence[DeploymentScheduleCreate] = (),
 ) -> None:
-    """One deployment as `prefect.yaml` declares it. Without `schedules` its own stay.
+    """One deployment as `prefect.yaml` declares it. Without `schedules` and `parameters` its own stay.
 
     Its flow is imported as a module, so that a run has the same code and names as every other reader.
 
@@ -145,19 +161,26 @@ def deploy(
         version=version,
         work_pool_name=declared["work_pool"]["name"],
         job_variables=declared["work_pool"].get("job_variables"),
-        schedules=[_schedule(one) for one in schedules] or None,
+        schedules=list(schedules) or None,
     )
-    if deployment.flow_name != declared["name"]:
+    if deployment.flow_name != flow_name(declared):
         raise DeploymentRefused(
             f"prefect.yaml: deployment {declared['name']!r} has the flow {deployment.flow_name!r} at "
-            f"{declared['entrypoint']}. Give both one name."
+            f"{declared['entrypoint']}. Give both one name, or declare the flow's as `flow`."
         )
     deployment.model_fields_set.difference_update(KEPT)
     if schedules:
         deployment.model_fields_set.add("schedules")
+    if not parameters:
+        deployment.model_fields_set.discard("parameters")
     deployment.apply()
 
 
-def _schedule(declared: Mapping[str, Any]) -> DeploymentScheduleCreate:
-    schedule = CronSchedule(cron=declared["cron"], timezone=declared["timezone"])
+def _schedule(declared: Mapping[str, Any], timezone: str) -> DeploymentScheduleCreate:
+    """A schedule in a time zone: a cron expression, or an interval in seconds."""
+    schedule: CronSchedule | IntervalSchedule = (
+        CronSchedule(cron=declared["cron"], timezone=timezone)
+        if "cron" in declared
+        else IntervalSchedule(interval=timedelta(seconds=declared["interval"]), timezone=timezone)
+    )
     return DeploymentScheduleCreate(schedule=schedule, active=declared["active"], slug=declared["slug"])

@@ -54,7 +54,14 @@ def version(now: Settings, checkout: Path = CHECKOUT) -> str:
         digest.update(str(file.relative_to(CHECKOUT)).encode() + b"\0")
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     secret = now.s3_secret_access_key.get_secret_value() if now.s3_secret_access_key else ""
-    for value in (str(checkout), now.s3_endpoint_url, now.s3_access_key_id, secret, now.bucket_name):
+    for value in (
+        str(checkout),
+        now.s3_endpoint_url,
+        now.s3_access_key_id,
+        secret,
+        now.bucket_name,
+        now.timezone,
+    ):
         digest.update(str(value).encode() + b"\0")
     return digest.hexdigest()[:16]
 
@@ -80,7 +87,7 @@ def missing(api_url: str, wanted_version: str | None = None) -> list[str]:
 def deployments() -> list[str]:
     """The deployments that `prefect.yaml` declares, as Prefect names them: `build/build`."""
     declared = yaml.safe_load((CHECKOUT / "prefect.yaml").read_text())["deployments"]
-    return [f"{one['name']}/{one['name']}" for one in declared]
+    return [f"{one.get('flow', one['name'])}/{one['name']}" for one in declared]
 
 
 def ensure_pool(api_url: str) -> None:
