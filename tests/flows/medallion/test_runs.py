@@ -1,6 +1,5 @@
 """Whole runs of a workflow."""
 
-from flows.medallion.samples import write_samples
 from tests.flows.medallion.workflows import Team
 
 

@@ -1,4 +1,4 @@
-"""A workflow to run again and again: its configuration, its landing, its bucket, and what each run came to."""
+"""A workflow to run again and again: its configuration, landing and bucket, and what each run came to."""
 
 import copy
 import io
