@@ -22,6 +22,7 @@ COMMANDS = {
     "build": "cli.build:build",
     "explain": "cli.build:explain",
     "run": "cli.run:run",
+    "activity": "cli.activity:activity",
     "doctor": "cli.doctor:doctor",
 }
 """Where each command is; its module is imported once it is named."""
@@ -29,6 +30,7 @@ SHORT = {
     "build": "Build a recipe, executing only what was not finished before.",
     "explain": "Say what a build would run, what it would reuse, and why.",
     "run": "Run a pipeline, executing only what was not finished before.",
+    "activity": "The sample API of the pipeline activity.",
     "doctor": "Check that everything works.",
 }
 

@@ -1,11 +1,8 @@
 """A small API of made-up users and posts: paged, with ETag and Last-Modified, and it fails when told to.
 
-    python -m flows.activity.sample_server --port 8423
-
-serves it on this machine; `larder activity serve` does the same.
+`larder activity serve` serves it.
 """
 
-import argparse
 import hashlib
 import itertools
 import json
@@ -207,25 +204,3 @@ def serve(api: SampleApi, port: int = PORT, host: str = HOST) -> None:
     with SampleServer(api, host, port) as server, suppress(KeyboardInterrupt):
         print(f"Serving {server.url}/users and {server.url}/posts; end it with Ctrl-C.", flush=True)
         server.serve_forever()
-
-
-def main(words: Sequence[str] | None = None) -> None:
-    """The command."""
-    parser = argparse.ArgumentParser(description="Serve made-up users and posts, page by page.")
-    parser.add_argument("--host", default=HOST)
-    parser.add_argument("--port", type=int, default=PORT)
-    parser.add_argument("--users", type=int, default=USERS, help="how many there are (%(default)s)")
-    parser.add_argument("--posts", type=int, default=POSTS, help="how many there are (%(default)s)")
-    parser.add_argument(
-        "--fault", type=Fault, choices=list(Fault), help="what is wrong with the first answers"
-    )
-    parser.add_argument("--times", type=int, default=1, help="with how many answers (%(default)s)")
-    given = parser.parse_args(words)
-    api = SampleApi(made_up_users(given.users), made_up_posts(given.posts, given.users))
-    if given.fault:
-        api.fail(given.fault, given.times)
-    serve(api, given.port, given.host)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,14 +1,9 @@
 """The API of made-up users and posts that comes with the repository."""
 
-import subprocess
-import sys
-
 import httpx
-import pytest
 
 from flows.activity.sample_server import Fault, SampleApi, serving
 from flows.activity.samples import made_up_posts, made_up_users
-from larder.settings import CHECKOUT
 
 
 def test_users_and_posts_are_made_up_the_same_every_time() -> None:
@@ -38,14 +33,3 @@ def test_faults_come_as_often_as_they_are_told_to() -> None:
         api.fail(Fault.UNAVAILABLE, times=2, path="/users")
         statuses = [client.get(f"{url}/{path}").status_code for path in ("posts", "users", "users", "users")]
     assert statuses == [200, 503, 503, 200]
-
-
-@pytest.mark.parametrize("words", [(), ("--users", "3", "--fault", "unavailable")])
-def test_the_command_says_where_it_serves(words: tuple[str, ...]) -> None:
-    command = [sys.executable, "-m", "flows.activity.sample_server", "--port", "0", *words]
-    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout
-        url = server.stdout.readline().split()[1]
-        answers = [httpx.get(url).status_code, httpx.get(url).status_code]
-        server.kill()
-    assert answers == ([503, 200] if words else [200, 200])
