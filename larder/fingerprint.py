@@ -145,6 +145,8 @@ def _code(source: Source, function: str | None) -> Code:
 def _source(name: str) -> Source | None:
     module = sys.modules.get(name)
     remembered = _imported.get(name)
+    if module is None:
+        return _read(name)
     if remembered is None or remembered[0] is not module:
         remembered = _imported[name] = (module, _read(name))
     return remembered[1]

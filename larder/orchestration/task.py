@@ -38,6 +38,8 @@ BACKOFF_SECONDS = 2
 STATES_RESULT = "the result of a task run"
 
 _tasks: list[Task[..., Any]] = []
+_blocks: list[Any] = []
+"""The block of the newest run, for tasks that are made during it."""
 
 
 class ResultSerializer(Serializer):
@@ -145,11 +147,14 @@ def _task_of(definition: Definition[Any], stage: Stage[Any]) -> Task[..., Any]:
         retry_condition_fn=_worth_retrying(definition),
     )
     _tasks.append(task)
+    for block in _blocks:
+        task.result_storage = block
     return task
 
 
 def use_block(block: Any) -> None:
     """Let every stage's task persist its result through this block, which is loaded already."""
+    _blocks[:] = [block]
     for task in _tasks:
         task.result_storage = block
 

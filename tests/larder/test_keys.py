@@ -298,8 +298,8 @@ def test_changed_code_of_an_imported_module_counts(
     fingerprint_of_sample, module: str, before: str, after: str
 ) -> None:
     file = f"{module}.py"
-    changed = fingerprint_of({**SAMPLE, file: SAMPLE[file].replace(before, after)})
-    original = fingerprint_of(SAMPLE)
+    changed = fingerprint_of_sample({**SAMPLE, file: SAMPLE[file].replace(before, after)})
+    original = fingerprint_of_sample(SAMPLE)
     assert changed.digest != original.digest
     differing = {name for name in original.modules if original.modules[name] != changed.modules[name]}
     assert differing == {f"sample.{module}"}
