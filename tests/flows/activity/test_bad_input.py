@@ -1,19 +1,12 @@
 """An API that gives what nobody can use: a clear failure, and nothing lost."""
 
-from typing import Any
-
 import pytest
 
 from flows.activity.sample_server import Fault
 from larder.refusal import RefusedError
 from larder.stage import StageFailed
 from tests.flows.activity.observed import FILES, Observed
-from tests.recipes import Bucket
 from tests.wholeness import state
-
-
-def everything(bucket: Bucket) -> dict[str, Any]:
-    return state(bucket)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ import pytest
 
 from larder.settings import CHECKOUT
 from tests.flows.activity.observed import FILES, STAGES, Observed
+from tests.shared import ACTIVITY
 
 NOTHING_RUNS = "RR RR R RRR RRRRR unchanged"
 Change = Callable[[Observed], object]
@@ -126,6 +127,18 @@ def test_what_runs_again(finished: Observed, row: Row) -> None:
 def test_a_run_with_nothing_to_do_asks_for_headers_alone(finished: Observed) -> None:
     assert finished.foresee().nothing_to_do
     assert [status for _, status in finished.api.requests] == [304] * 4
+
+
+@pytest.mark.skipif(not ACTIVITY.is_dir(), reason="The shared samples are not there.")
+def test_the_shared_sample_is_published_as_the_pipeline_did_that_was(
+    observed: Observed,
+) -> None:
+    observed.api.users, observed.api.posts = (
+        json.loads((ACTIVITY / f"{name}.json").read_text()) for name in ("users", "posts")
+    )
+    assert observed.run().row == "XX XX X XXX XXXXX published"
+    expected = {file.name: file.read_bytes() for file in (ACTIVITY / "expected").iterdir()}
+    assert {name: observed.published[name] for name in FILES} == expected
 
 
 def test_a_failed_stage_is_resumed(finished: Observed) -> None:
