@@ -1,9 +1,10 @@
 """Builds in processes of their own, forked from one that has imported Prefect already."""
 
+import importlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -90,3 +91,58 @@ def _build(environment: dict[str, str], recipe: Recipe, hold_at: str | None, tol
         except Exception as raised:  # noqa: BLE001
             error = raised
     told.send(build.report.document(ended_run(audience.runs[-1], published, error)))
+
+
+@contextmanager
+def running(
+    module: str, name: str, arguments: Mapping[str, Any], hold_at: Iterable[str] = ()
+) -> Iterator[Builder]:
+    """A process that runs a pipeline, which is `name` of a module, with the environment of this one.
+
+    Held at stages, it stands in them with their leases. It ends with the document of its run.
+    """
+    ours, theirs = CONTEXT.Pipe()
+    environment = {name: value for name, value in os.environ.items() if name.startswith("LARDER_")}
+    given = (environment, module, name, dict(arguments), set(hold_at), theirs)
+    process = CONTEXT.Process(target=_run, args=given)
+    process.start()
+    theirs.close()
+    try:
+        yield Builder(process, ours)
+    finally:
+        process.kill()
+        process.join()
+
+
+def _run(
+    environment: dict[str, str],
+    module: str,
+    name: str,
+    arguments: dict[str, Any],
+    hold_at: set[str],
+    told: Connection,
+) -> None:
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from larder.orchestration.page import ended_run
+    from larder.outcomes import Step, listening
+
+    for variable in [one for one in os.environ if one.startswith("LARDER_") and one not in environment]:
+        del os.environ[variable]
+    os.environ.update(environment)
+    pipeline = getattr(importlib.import_module(module), name)
+    guard = threading.Lock()
+
+    def hear(step: Step) -> None:
+        with guard:
+            told.send((step.title, str(step.outcome or "running")))
+        if step.outcome is None and step.title in hold_at:
+            told.recv()
+
+    value, error = None, None
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}), listening(hear) as audience:
+        try:
+            value = pipeline(**arguments)
+        except Exception as raised:  # noqa: BLE001
+            error = raised
+    told.send(pipeline.report.document(ended_run(audience.runs[0], value, error)))

@@ -90,6 +90,13 @@ class SampleWeb(http.server.ThreadingHTTPServer):
         with self._lock:
             self.changes[path] = self.changes.get(path, 0) + 1
 
+    def reset(self) -> None:
+        """Make it what it was at first."""
+        with self._lock:
+            self.changes.clear()
+            self.log.clear()
+            self._told.clear()
+
     def next_told(self, path: str) -> Told | None:
         """What was said of the next request of a path; it is then done."""
         with self._lock:
