@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from larder import transfer
 from larder.artifacts import Artifact
-from larder.leases import FileKeeper
+from larder.keepers import FileKeeper
 from larder.settings import Settings
 from larder.store import Store
 

@@ -14,13 +14,14 @@ from prefect.client.schemas.actions import ArtifactCreate
 from prefect.context import FlowRunContext
 
 from larder import s3
-from larder.leases import LeaseUnavailable, current_keeper, lease
+from larder.leases import current_keeper, lease
 from larder.orchestration import block
 from larder.orchestration.block import BlockMissing
 from larder.orchestration.flow import run_client
 from larder.report import UI_TYPE
 from larder.settings import settings
 from larder.stage import NoRunError
+from larder.waiting import LeaseUnavailable
 
 ELSEWHERE = "larder-doctor-elsewhere"
 """A bucket that is nobody's."""

@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 from prefect.locking.protocol import LockManager
+from redis import Redis
+from redis.exceptions import NoPermissionError
 
-from larder import leases as module
-from larder.leases import Keeper, Leases, LeaseUnavailable, current_keeper
+from larder.keepers import Keeper
+from larder.leases import LeaseLost, Leases, current_keeper, lease
 from larder.settings import CHECKOUT
+from larder.waiting import LeaseUnavailable
 from stack.ports import HOST, free_ports
 from tests import services
 from tests.services import Valkey
@@ -201,7 +204,7 @@ def test_two_buckets_do_not_share_leases(leases: Leases, monkeypatch: pytest.Mon
 
 def test_redis_gone_is_said_with_the_settings_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LARDER_REDIS_URL", f"redis://:hush@{HOST}:{free_ports(1)[0]}/0")
-    monkeypatch.setattr(module, "REDIS_PATIENCE_SECONDS", 0.5)
+    monkeypatch.setenv("LARDER_STORE_SECONDS", "0.5")
     began = time.monotonic()
     with pytest.raises(LeaseUnavailable, match=r"LARDER_REDIS_URL.*Look whether Redis runs") as caught:
         Leases().acquire_lock(KEY, "one")
@@ -239,3 +242,48 @@ def test_letting_go_while_redis_is_away_is_no_error(own_valkey: Valkey) -> None:
     own_valkey.daemon.stop()
     leases.release_lock(KEY, "one")
     assert not leases.is_lock_holder(KEY, "one")
+
+
+def test_what_a_lease_is_waited_for_is_said(
+    own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    own_valkey.daemon.stop()
+    monkeypatch.setenv("LARDER_STORE_SECONDS", "1")
+    with pytest.raises(LeaseUnavailable, match="no lease for 1 s"):
+        Leases().acquire_lock(KEY, "one")
+    assert "Waiting for Redis" in caplog.text
+    assert "s more" in caplog.text
+
+
+def test_a_lease_is_confirmed_once_redis_is_back(own_valkey: Valkey) -> None:
+    with lease(KEY) as held:
+        own_valkey.daemon.stop()
+        with ThreadPoolExecutor(1) as thread:
+            confirming = thread.submit(held.require)
+            with pytest.raises(TimeoutError):
+                confirming.result(timeout=0.5)
+            start(own_valkey)
+            with pytest.raises(LeaseLost):
+                confirming.result(timeout=20)
+
+
+def test_the_workers_user_needs_no_script(own_valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    admin = Redis.from_url(own_valkey.url)
+    admin.execute_command("ACL", "SETUSER", "larder", "on", ">secret", *worker_rules())
+    monkeypatch.setenv("LARDER_REDIS_URL", own_valkey.url.replace("://", "://larder:secret@"))
+    limited = Redis.from_url(own_valkey.url.replace("://", "://larder:secret@"))
+    with pytest.raises(NoPermissionError):
+        limited.eval("return 1", 0)
+    leases = Leases()
+    assert leases.acquire_lock(KEY, "one")
+    assert not leases.acquire_lock(KEY, "two", acquire_timeout=2)
+    assert leases.is_lock_holder(KEY, "one")
+    leases.release_lock(KEY, "one")
+    assert not leases.is_locked(KEY)
+
+
+def worker_rules() -> list[str]:
+    """What the compose file lets the worker's user do in Redis."""
+    lines = (CHECKOUT / "docker-compose.yml").read_text().splitlines()
+    words = next(line.split() for line in lines if line.strip().startswith("user larder on"))
+    return words[4:]
