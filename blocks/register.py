@@ -24,7 +24,8 @@ from larder.settings import CHECKOUT, Settings
 
 POOL = "larder"
 CRASH_AUTOMATION = "larder: runs without a heartbeat have crashed"
-CRASH_AFTER = timedelta(seconds=90)
+CRASH_AFTER = timedelta(minutes=10)
+"""A server or a Redis that was away for some minutes has lost heartbeats of runs that live."""
 ARMING_EVENTS = ("Pending", "Submitting", "Running", "Retrying", "Cancelling", "heartbeat")
 """After each of these something must be heard of a run: it starts, sends heartbeats, or ends."""
 KEPT = ("schedules", "paused", "concurrency_limit", "concurrency_options")
@@ -86,9 +87,10 @@ def ensure_work_pool(client: SyncPrefectClient, command: Sequence[str]) -> None:
 
 
 def ensure_crash_automation(client: SyncPrefectClient, flows: Iterable[str]) -> None:
-    """Prefect's own automation that marks a run Crashed when nothing is heard of it any more.
+    """Prefect's own automation that marks a run Crashed when nothing is heard of it for long.
 
-    It knows the runs of these flows alone: other flows may send their heartbeats less often.
+    It is for runs whose whole machine is gone; others are looked for by who started them. It knows the runs
+    of these flows alone: other flows may send their heartbeats less often.
     """
     wanted = AutomationCore(
         name=CRASH_AUTOMATION,
@@ -108,7 +110,7 @@ def ensure_crash_automation(client: SyncPrefectClient, flows: Iterable[str]) -> 
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
-                message=f"Nothing was heard of it for {CRASH_AFTER.seconds} s: its process is gone.",
+                message=f"Nothing was heard of it for {CRASH_AFTER.seconds // 60} minutes.",
             )
         ],
     )

@@ -38,14 +38,14 @@ class Claimed(Frozen):
 class Claims:
     """The file of one worker, which it holds locked for as long as it lives."""
 
-    folder: Path
+    home: Path
     worker: str
     runs: dict[str, Process | None] = field(default_factory=dict)
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.file = self.folder / f"{self.worker}-{uuid4().hex[:8]}.json"
+        folder(self.home).mkdir(parents=True, exist_ok=True)
+        self.file = folder(self.home) / f"{self.worker}-{uuid4().hex[:8]}.json"
         self.lock = self.file.with_suffix(".lock").open("w")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self._write()
@@ -78,6 +78,11 @@ class Claims:
         write(self.file, Claimed(worker=self.worker, runs=self.runs))
 
 
+def folder(home: Path) -> Path:
+    """Where the workers of a home write down what they take."""
+    return home / "runs"
+
+
 def write(file: Path, claimed: Claimed) -> None:
     """Replace a file of claims."""
     written = file.with_suffix(".new")
@@ -93,9 +98,9 @@ def read(file: Path) -> Claimed | None:
         return None
 
 
-def all_files(folder: Path) -> Iterator[Path]:
+def all_files(claims: Path) -> Iterator[Path]:
     """Every worker's file."""
-    return iter(sorted(folder.glob("*.json")))
+    return iter(sorted(claims.glob("*.json")))
 
 
 @contextmanager

@@ -19,11 +19,16 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from larder import metrics
 from larder.settings import settings
 from stack.stage_metrics import Stages
+from stack.stuck_runs import product_of, stuck_runs
 
 METRICS_PORT = 9465
 ANSWER_SECONDS = 10
 PAGE = 200
 OPEN_STATES = ("SCHEDULED", "PENDING", "RUNNING", "PAUSED", "CANCELLING")
+BAD_STATES = ("FAILED", "CRASHED")
+RUN = ("pipeline", "product", "run", "page")
+TOLD = timedelta(minutes=15)
+"""For how long a failed run is told of."""
 END_STATES = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 LATE_ANSWERS = timedelta(minutes=2)
 """How long after its end a run may turn up, as the server takes in states from a queue."""
@@ -46,10 +51,11 @@ class PrefectMetrics(Collector):
         self.ended = Histogram(
             "prefect_flow_run_seconds",
             "How long flow runs took that ended, by the state in which they did",
-            ("flow", "deployment", "state"),
+            ("pipeline", "deployment", "state"),
             buckets=BUCKETS,
             registry=registry,
         )
+        self.ui_url = os.environ.get("LARDER_UI_URL", "")
         self.began = self.looked = datetime.now(UTC)
         self.counted: set[tuple[str, str]] = set()
         self.guard = threading.Lock()
@@ -64,9 +70,10 @@ class PrefectMetrics(Collector):
         up = GaugeMetricFamily("prefect_up", "Whether Prefect's API answers")
         with self.guard:
             try:
-                found = [*self._runs(), *self._queues(), *self._workers()]
-                self._count_ended()
-            except (httpx.HTTPError, KeyError, ValueError) as error:
+                flows = {flow["id"]: flow["name"] for flow in self._all("/flows/filter", {})}
+                found = [*self._runs(), *self._queues(), *self._workers(), self._failed(flows), self._stuck()]
+                self._count_ended(flows)
+            except (httpx.HTTPError, OSError, KeyError, ValueError) as error:
                 log.warning("Prefect's API did not answer: %s", error)
                 up.add_metric([], 0)
                 return [up]
@@ -136,8 +143,29 @@ class PrefectMetrics(Collector):
         yield online
         yield age
 
-    def _count_ended(self) -> None:
-        flows = {flow["id"]: flow["name"] for flow in self._all("/flows/filter", {})}
+    def _failed(self, flows: Mapping[str, str]) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "larder_failed_run", "Runs that ended badly within the last minutes", labels=(*RUN, "state")
+        )
+        since = datetime.now(UTC) - TOLD
+        ended = {"end_time": {"after_": since.isoformat()}, "state": {"type": {"any_": list(BAD_STATES)}}}
+        for run in self._all("/flow_runs/filter", {"flow_runs": ended, "sort": "END_TIME_DESC"}):
+            family.add_metric([*self._named(flows.get(run["flow_id"], ""), run), run["state_type"]], 1)
+        return family
+
+    def _stuck(self) -> GaugeMetricFamily:
+        family = GaugeMetricFamily(
+            "larder_stuck_run", "Runs of which nothing was heard for minutes", labels=(*RUN, "state")
+        )
+        for one in stuck_runs(str(self.client.base_url).rstrip("/")):
+            family.add_metric([*self._named(one.pipeline, one.run), one.run["state_type"]], 1)
+        return family
+
+    def _named(self, pipeline: str, run: Mapping[str, Any]) -> list[str]:
+        page = f"{self.ui_url}/runs/flow-run/{run['id']}"
+        return [pipeline, product_of(dict(run)), str(run["id"]), page]
+
+    def _count_ended(self, flows: Mapping[str, str]) -> None:
         deployments = {one["id"]: one for one in self._all("/deployments/filter", {})}
         since, now = max(self.began, self.looked - LATE_ANSWERS), datetime.now(UTC)
         ended = {

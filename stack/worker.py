@@ -104,9 +104,10 @@ def main() -> None:
     parser.add_argument("--health", action="store_true", help="answer at port 8080 whether it polls")
     asked = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s")
-    claims = Claims(settings().home / "runs", asked.name)
+    home = settings().home
+    claims = Claims(home, asked.name)
     ended = threading.Event()
-    lost = LostRuns(os.environ["PREFECT_API_URL"], claims)
+    lost = LostRuns(os.environ["PREFECT_API_URL"], home, claims)
     threading.Thread(target=lost.watch, args=(ended,), daemon=True, name="lost runs").start()
     setup_signal_handlers_worker(os.getpid(), "the worker", print)
     worker = Worker(claims, work_pool_name=POOL, name=asked.name, limit=most_runs())

@@ -21,7 +21,7 @@ from stack import servers
 from stack.daemon import Daemon
 from stack.ports import HOST, kept_ports
 
-START_SECONDS = 120
+START_SECONDS = 600
 REAPER = """
 import shutil
 import sys

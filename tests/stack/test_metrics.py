@@ -141,9 +141,9 @@ def test_runs_are_counted_by_the_state_in_which_they_end(exporter_port: int) -> 
     scrape(exporter_port)
     for _ in range(2):
         found = scrape(exporter_port)
-        assert found("prefect_flow_run_seconds_count", flow=name, deployment="", state="FAILED") == 2
-        assert found("prefect_flow_run_seconds_count", flow=name, deployment="", state="COMPLETED") == 1
-        assert found("prefect_flow_run_seconds_count", flow=name, deployment="", state="CRASHED") == 0
+        assert found("prefect_flow_run_seconds_count", pipeline=name, deployment="", state="FAILED") == 2
+        assert found("prefect_flow_run_seconds_count", pipeline=name, deployment="", state="COMPLETED") == 1
+        assert found("prefect_flow_run_seconds_count", pipeline=name, deployment="", state="CRASHED") == 0
     assert found("prefect_up") == 1
     assert found("prefect_task_runs", state="COMPLETED") >= 0
 

@@ -94,7 +94,7 @@ def test_what_builds_come_to_can_be_asked(monitored: Deployed) -> None:
         return value(monitored, f"sum(increase(larder_stages_total{{{labels}}}[{RANGE}]))")
 
     recipe = monitored.recipe()
-    before = value(monitored, 'sum(prefect_flow_run_seconds_count{flow="build", state="FAILED"})')
+    before = value(monitored, 'sum(prefect_flow_run_seconds_count{pipeline="build", state="FAILED"})')
     assert monitored.build(recipe, "--fail-at", "package")["state"] == "failed"
     assert monitored.build(recipe)["state"] == "completed"
     assert monitored.build(recipe)["state"] == "completed"
@@ -103,7 +103,7 @@ def test_what_builds_come_to_can_be_asked(monitored: Deployed) -> None:
     until(
         "the failed run",
         lambda: (
-            value(monitored, 'sum(prefect_flow_run_seconds_count{flow="build", state="FAILED"})') > before
+            value(monitored, 'sum(prefect_flow_run_seconds_count{pipeline="build", state="FAILED"})') > before
         ),
     )
     until("the alert", lambda: asked(monitored, 'ALERTS{alertname="FlowRunFailed", alertstate="firing"}'))
