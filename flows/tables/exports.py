@@ -6,13 +6,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import duckdb
+
 from flows.tables.export import Export, Exports
 from flows.tables.file_types import ExportFormat
+from flows.tables.fitted import fitted
 from flows.tables.folders import stored_zip
+from flows.tables.json_text import without_nan
 from flows.tables.maps import DRIVERS, write_features
 from flows.tables.quoting import identifier, literal
 from flows.tables.sheets import CELLS, write_workbook
-from flows.tables.table import Table, database, is_geometry, rows_of
+from flows.tables.table import Table, database, rows_of
 from larder.artifacts import File, Frozen, Output, Warnings
 
 FILES_AT_ONCE = 4
@@ -65,39 +69,47 @@ def write_export(name: str, export: Export, table: Table, scratch: Path) -> Pack
     path, kind, rows, warnings = place_of(name, scratch), export.format, table.rows, list[str]()
     if kind is ExportFormat.PARQUET:
         return PackagedFile(name=name, format=kind, file=table.file, rows=table.rows)
+    source = Path(str(table.file))
     with database(scratch) as connection:
         if kind in DRIVERS:
-            source = Path(str(table.file))
             rows, warnings = write_features(connection, source, kind, export.name, path, export.custom)
-        elif kind is ExportFormat.XLSX:
-            columns = _columns_of(table, kind)
-            write_workbook(connection, table, columns, export.name, path)
         else:
-            options = _csv_options(export.custom) if kind is ExportFormat.CSV else "format json, array true"
-            connection.execute(
-                f"copy (select {_columns_of(table, kind)} from {rows_of(table.file)}) to $file ({options})",  # noqa: S608
-                {"file": str(path)},
-            )
+            columns, warnings = _columns_of(connection.sql(f"from {rows_of(source)}"), kind)
+            if kind is ExportFormat.XLSX:
+                write_workbook(connection, table, columns, export.name, path)
+            elif kind is ExportFormat.JSON:
+                warnings += _write_json(connection, source, columns, path)
+            else:
+                query = f"select {columns} from {rows_of(source)}"  # noqa: S608
+                options = _csv_options(export.custom)
+                connection.execute(f"copy ({query}) to {literal(str(path))} ({options})")
     return PackagedFile(name=name, format=kind, file=path, rows=rows, warnings=tuple(warnings) or None)
 
 
-def _columns_of(table: Table, kind: ExportFormat) -> str:
-    """The columns as a format without their types has them."""
-    return ", ".join(
-        f"{_as_written(identifier(column.name), column.type, kind)} as {identifier(column.name)}"
-        for column in table.columns
-    )
+def _write_json(connection: duckdb.DuckDBPyConnection, source: Path, columns: str, path: Path) -> list[str]:
+    """Write rows as a list of records; what JSON has no word for (NaN, infinity) is null, with a warning."""
+    written = path.with_name(f"{path.name}.written")
+    query = f"select {columns} from {rows_of(source)}"  # noqa: S608
+    connection.execute(f"copy ({query}) to {literal(str(written))} (format json, array true)")
+    finite, warnings = without_nan(written, path)
+    if finite == written:
+        written.rename(path)
+    else:
+        written.unlink()
+    return warnings
 
 
-def _as_written(column: str, type_: str, kind: ExportFormat) -> str:
-    """Geometry as WKT; in JSON, which has no word for them, NaN and infinity as null; in a sheet, text."""
-    if is_geometry(type_):
-        return f"st_astext({column})"
-    if kind is ExportFormat.JSON and type_ in {"FLOAT", "DOUBLE"}:
-        return f"case when isfinite({column}) then {column} end"
-    if kind is ExportFormat.XLSX and not CELLS.match(type_):
-        return f"{column}::varchar"
-    return column
+def _columns_of(rows: duckdb.DuckDBPyRelation, kind: ExportFormat) -> tuple[str, list[str]]:
+    """The columns as a format without shapes has them, shapes as WKT, in a sheet much as text; warnings."""
+    made, warnings = fitted(rows, kind)
+    columns = []
+    for name, type_ in zip(rows.columns, map(str, rows.types), strict=True):
+        column = identifier(name)
+        written = made.get(name) or f"st_astext({column})"
+        if kind is ExportFormat.XLSX and written == column and not CELLS.match(type_):
+            written = f"{column}::varchar"
+        columns.append(f"{written} as {column}")
+    return ", ".join(columns), warnings
 
 
 def _csv_options(custom: Mapping[str, Any]) -> str:

@@ -38,6 +38,7 @@ LAYER = {"layer": ANY_NAME, "layer_name": ANY_NAME, "crs": CRS}
 SHAPES = {
     "geom_column": ANY_NAME,
     "geometry_type": Option("points|lines|polygons", "points, lines or polygons"),
+    "crs": CRS,
 }
 OPTIONS = {
     FileType.CSV: {

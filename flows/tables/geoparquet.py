@@ -91,9 +91,9 @@ def as_geometry(name: str, type_: str, shapes: Shapes) -> str:
 def _coordinates(value: str, depth: int, point: str) -> str:
     """SQL for coordinates as WKT has them."""
     if depth == 0:
-        return f"(list_transform([{value}], p -> '(' || {point} || ')')[1])"
-    inner = f"list_transform({value}, p -> {point})"
+        return f"(list_transform([{value}], lambda p: '(' || {point} || ')')[1])"
+    inner = f"list_transform({value}, lambda p: {point})"
     if depth > 1:
-        inner = f"list_transform({value}, v{depth} -> {_coordinates(f'v{depth}', depth - 1, point)})"
+        inner = f"list_transform({value}, lambda v{depth}: {_coordinates(f'v{depth}', depth - 1, point)})"
     joined = f"'(' || array_to_string({inner}, ', ') || ')'"
     return f"(case when len({value}) = 0 then 'EMPTY' else {joined} end)"

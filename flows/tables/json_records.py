@@ -38,7 +38,8 @@ def kinds_of(
     """The type of each field, and what is text although it is a number: a double would not hold its digits.
 
     Args:
-        lists: whether lists of numbers, truth and text stay lists; else they are text, as nested values are.
+        lists: whether lists of numbers, truth and text stay lists, and other nested values JSON; else both
+            are text.
 
     Raises:
         ValueError: if fields cannot be told apart, or the file is not UTF-8.
@@ -66,9 +67,11 @@ def _kind(kind: str, *, lists: bool) -> str:
     if kind in SCALARS:
         return kind
     element = kind.removesuffix("[]")
-    if lists and kind == f"{element}[]" and not re.search(r"[\[(]|JSON", element):
-        return kind if element in SCALARS else "VARCHAR[]"
-    return "VARCHAR"
+    if not lists or (kind == element and not kind.startswith(("STRUCT", "MAP"))):
+        return "VARCHAR"
+    if kind == element or re.search(r"[\[(]|JSON", element):
+        return "JSON"
+    return kind if element in SCALARS else "VARCHAR[]"
 
 
 def _rounded(name: str, kind: str) -> str:
@@ -76,7 +79,7 @@ def _rounded(name: str, kind: str) -> str:
     column = identifier(name)
     if kind == "DOUBLE":
         return f"case when {_ROUNDED.format(column)} then {column} end"
-    return f"list_filter({column}, element -> {_ROUNDED.format('element')})[1]"
+    return f"list_filter({column}, lambda element: {_ROUNDED.format('element')})[1]"
 
 
 def _require_fields(connection: duckdb.DuckDBPyConnection, source: Path, kinds: Mapping[str, str]) -> None:

@@ -26,6 +26,9 @@ _NOT_FINITE = rb"(?P<not_finite>-?(?:nan|inf(?:inity)?))"
 _LONG = rb"(?P<long>-?\d[\d.eE+-]*+)"
 _SKIPPED = rb'(?:[^"\-0-9NnIi]++|null|' + _COORDINATES + rb"|" + _STRING + rb"|" + _SHORT + rb")*+"
 _NUMBER = re.compile(_SKIPPED + rb"(?:" + _NOT_FINITE + rb"|" + _LONG + rb")", re.DOTALL | re.IGNORECASE)
+_NO_NUMBER = re.compile(
+    rb'(?:[^"\-NnIi]++|-(?=\d)|null|' + _STRING + rb")*+" + _NOT_FINITE, re.DOTALL | re.IGNORECASE
+)
 _ENDING = re.compile(rb'(?:[^"{}\[\]]++|' + _COORDINATES + rb"|" + _STRING + rb")*+([{}\[\]])", re.DOTALL)
 _OPENING = re.compile(rb"(?:\xef\xbb\xbf)?[\s\x1e]*+\{")
 _KEY = re.compile(rb"\s*+,?+\s*+(" + _STRING + rb")\s*+:\s*+", re.DOTALL)
@@ -56,11 +59,22 @@ def portable(source: Path, target: Path, part: slice | None = None) -> tuple[Pat
     Args:
         part: of the file; else all of it, and the file itself where nothing has to change.
     """
+    return _rewritten(source, target, part, _NUMBER)
+
+
+def without_nan(source: Path, target: Path) -> tuple[Path, list[str]]:
+    """The same file, or another one with null in place of NaN and infinity; and what was changed."""
+    return _rewritten(source, target, None, _NO_NUMBER)
+
+
+def _rewritten(
+    source: Path, target: Path, part: slice | None, numbers: re.Pattern[bytes]
+) -> tuple[Path, list[str]]:
     if not source.stat().st_size:
         return source, []
     with source.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as text:
         start, stop = (part.start, part.stop) if part else (0, len(text))
-        changes = _changes(text, start, stop)
+        changes = _changes(text, numbers, start, stop)
         first = next(changes, None)
         if first is None and part is None:
             return source, []
@@ -108,8 +122,8 @@ def _end(text: mmap.mmap, at: int) -> int | None:
     return None
 
 
-def _changes(text: mmap.mmap, start: int, stop: int) -> Iterator[Change]:
-    while found := _NUMBER.match(text, start, stop):
+def _changes(text: mmap.mmap, numbers: re.Pattern[bytes], start: int, stop: int) -> Iterator[Change]:
+    while found := numbers.match(text, start, stop):
         kind = str(found.lastgroup)
         start = found.end()
         if kind == "not_finite" or not exact(found[kind].decode()):

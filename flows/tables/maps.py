@@ -4,7 +4,6 @@ GDAL is imported where it is needed: that takes longer than many a build.
 """
 
 import shutil
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,28 @@ from typing import Any
 import duckdb
 
 from flows.tables.file_types import ExportFormat
+from flows.tables.fitted import fitted
 from flows.tables.folders import stored_zip
+from flows.tables.gdal import FIXED_DAY, reference_system, write_layer
+from flows.tables.json_text import without_nan
 from flows.tables.quoting import identifier, literal
-from flows.tables.shapefile import FAMILY, cut_names, one_type, require_short
-from flows.tables.table import crs_of, is_geometry, rows_of
+from flows.tables.shapefile import (
+    FAMILY,
+    one_type,
+    renamed_fields,
+    require_short,
+    short_names,
+    write_exact_numbers,
+)
+from flows.tables.table import crs_of, has_code, is_geometry, rows_of
 
-FIXED_DAY = "1980-01-01"
-"""In place of the day of writing, which some formats note."""
 DRIVERS = {ExportFormat.GEOJSON: "GeoJSON", ExportFormat.GPKG: "GPKG", ExportFormat.SHP: "ESRI Shapefile"}
+TEXT_IS_TEXT = {"AUTODETECT_JSON_STRINGS": "NO"}
+"""GDAL's option for GeoJSON in which text that looks like JSON stays text."""
+JSON_STAYS_JSON = "set arrow_lossless_conversion = true"
+"""So that DuckDB says to GDAL which text is JSON."""
+LONGITUDE_LATITUDE = {"RFC7946": "YES", "COORDINATE_PRECISION": "15"}
+"""GDAL's options for GeoJSON in WGS 84, whatever the shapes are in."""
 
 
 def write_features(  # noqa: PLR0913, PLR0917
@@ -34,7 +47,8 @@ def write_features(  # noqa: PLR0913, PLR0917
 
     Args:
         custom: `geom_column`, of geometry, WKB or WKT, else the first column of geometry; `geometry_type`,
-            points, lines or polygons, where rows with other shapes are left out.
+            points, lines or polygons, where rows with other shapes are left out; `crs`, where the table says
+            none.
 
     Returns:
         The number of rows written, and warnings.
@@ -42,88 +56,116 @@ def write_features(  # noqa: PLR0913, PLR0917
     Raises:
         ValueError: if it has no geometry, or something that the format cannot hold.
     """
-    from pyogrio import set_gdal_config_options
-    from pyogrio.raw import write_arrow
-
-    set_gdal_config_options({"OGR_CURRENT_DATE": f"{FIXED_DAY}T00:00:00.000Z"})
+    connection.execute(JSON_STAYS_JSON)
     rows = connection.sql(f"from {rows_of(table)}")
     shapes, type_ = _shapes(rows, kind, name, custom.get("geom_column"))
     column = identifier(shapes)
-    rows = rows.project(", ".join(_as_gdal_takes_them(rows, shapes)))
+    rows = rows.project(", ".join(_with_shapes(rows, shapes)))
     if wanted := custom.get("geometry_type"):
         rows = rows.filter(f"{column} is null or {FAMILY.format(column)} = {literal(wanted)}")
-    geometry_type = "Unknown"
-    if kind is ExportFormat.SHP:
-        geometry_type = one_type(rows, column, name)
-        require_short(rows, name)
+    made, warnings = fitted(rows, kind)
+    names = short_names(list(made)) if kind is ExportFormat.SHP else {other: other for other in made}
+    columns = [f"{made[other]} as {identifier(short)}" for other, short in names.items()]
+    rows = rows.project(", ".join([*columns, column]))
     folder = path.with_name(f"{path.name}.parts")
     folder.mkdir()
-    layer = path.name.partition(".")[0]
-    written = folder / (f"{layer}.shp" if kind is ExportFormat.SHP else path.name)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "'crs' was not provided")
-        write_arrow(
-            rows,
-            written,
-            layer=layer,
-            driver=DRIVERS[kind],
-            geometry_name=shapes,
-            geometry_type=geometry_type,
-            crs=crs_of(type_),
-            **_layer_options(kind, rows.columns, shapes),
-        )
-    warned = []
+    options = {
+        "driver": DRIVERS[kind],
+        "layer": path.name.partition(".")[0],
+        "geometry_name": shapes,
+        "geometry_type": "Unknown",
+        "crs": _system(connection, crs_of(type_), name, custom),
+    }
     if kind is ExportFormat.SHP:
-        warned = cut_names([one for one in rows.columns if one != shapes], written)
-        stored_zip(path, [(part.name, part) for part in sorted(folder.iterdir())])
+        warnings += renamed_fields(names)
+        _write_shapefile(rows, folder, path, name, options, warnings)
+    elif kind is ExportFormat.GEOJSON:
+        _write_geojson(rows, folder, path, name, options, warnings)
     else:
+        written = folder / path.name
+        write_layer(rows, written, warnings, {**options, **_geopackage_options(rows.columns, shapes)})
         written.replace(path)
     shutil.rmtree(folder)
-    return int(rows.aggregate("count(*)").fetchall()[0][0]), warned
+    return int(rows.aggregate("count(*)").fetchall()[0][0]), warnings
 
 
-def _as_gdal_takes_them(rows: duckdb.DuckDBPyRelation, shapes: str) -> list[str]:
-    """The columns as GDAL takes them with all their digits: one of shapes, other shapes as text."""
-    types = dict(zip(rows.columns, map(str, rows.types), strict=True))
-    wide = {name: type_ for name, type_ in types.items() if type_ == "UBIGINT" or type_.startswith("DECIMAL")}
-    fits = {}
-    if wide:
-        asked = ", ".join(
-            f"coalesce(bool_and({identifier(name)} is not distinct from "
-            f"try_cast(try_cast({identifier(name)} as {_narrow(type_)}) as {type_})), true)"
-            for name, type_ in wide.items()
+def _write_shapefile(  # noqa: PLR0913, PLR0917
+    rows: duckdb.DuckDBPyRelation,
+    folder: Path,
+    path: Path,
+    name: str,
+    options: Mapping[str, Any],
+    warnings: list[str],
+) -> None:
+    geometry_type = one_type(rows, identifier(options["geometry_name"]), name)
+    require_short(rows, name)
+    written = folder / f"{options['layer']}.shp"
+    own = {"geometry_type": geometry_type, "DBF_DATE_LAST_UPDATE": FIXED_DAY}
+    write_layer(rows, written, warnings, {**options, **own})
+    warnings += write_exact_numbers(rows, written.with_suffix(".dbf"))
+    stored_zip(path, [(part.name, part) for part in sorted(folder.iterdir())])
+
+
+def _write_geojson(  # noqa: PLR0913, PLR0917
+    rows: duckdb.DuckDBPyRelation,
+    folder: Path,
+    path: Path,
+    name: str,
+    options: Mapping[str, Any],
+    warnings: list[str],
+) -> None:
+    """Write GeoJSON in a reference system that it can name: one with a code, else WGS 84."""
+    crs, written, options = options["crs"], folder / path.name, {**options, **TEXT_IS_TEXT}
+    if crs is None:
+        known = "no reference system is known, and readers take the shapes for longitude and latitude"
+        warnings.append(f"{known}: say `custom: {{crs: …}}`, as EPSG:2263")
+    if crs is None or has_code(crs):
+        write_layer(rows, written, warnings, options)
+    else:
+        try:
+            write_layer(rows, written, warnings, {**options, **LONGITUDE_LATITUDE})
+        except ValueError as error:
+            cannot = f"the reference system of table {name} has no code, so that GeoJSON cannot name it"
+            raise ValueError(f"{cannot}, and is nowhere on earth: export it as gpkg or shp") from error
+        warnings.append(
+            "the shapes are in longitude and latitude, since GeoJSON cannot name their reference system"
         )
-        fits = dict(zip(wide, rows.aggregate(asked).fetchall()[0], strict=True))
+    finite, told = without_nan(written, folder / "finite.geojson")
+    warnings += told
+    finite.replace(path)
+
+
+def _system(
+    connection: duckdb.DuckDBPyConnection, given: str | None, name: str, custom: Mapping[str, Any]
+) -> str | None:
+    if custom.get("crs") is None:
+        return given
+    crs = reference_system(connection, str(custom["crs"]))
+    if given not in {None, crs}:
+        raise ValueError(f"table {name} has a reference system, and `custom: {{crs: …}}` says another")
+    return crs
+
+
+def _with_shapes(rows: duckdb.DuckDBPyRelation, shapes: str) -> list[str]:
+    """The columns of which one is shapes, and other shapes are text."""
     written = []
-    for name, type_ in types.items():
+    for name, type_ in zip(rows.columns, map(str, rows.types), strict=True):
         column = identifier(name)
-        if name == shapes:
+        if name == shapes and not is_geometry(type_):
             read = f"st_geomfromwkb({column})" if type_ == "BLOB" else f"{column}::geometry"
-            written.append(column if is_geometry(type_) else f"{read} as {column}")
-        elif is_geometry(type_):
+            written.append(f"{read} as {column}")
+        elif name != shapes and is_geometry(type_):
             written.append(f"st_astext({column}) as {column}")
-        elif name in wide:
-            written.append(f"{column}::{_narrow(type_) if fits[name] else 'varchar'} as {column}")
         else:
             written.append(column)
     return written
 
 
-def _narrow(type_: str) -> str:
-    return "bigint" if type_ == "UBIGINT" else "double"
-
-
-def _layer_options(kind: ExportFormat, columns: list[str], shapes: str) -> dict[str, str]:
-    match kind:
-        case ExportFormat.SHP:
-            return {"DBF_DATE_LAST_UPDATE": FIXED_DAY}
-        case ExportFormat.GPKG:
-            row_id = "fid"
-            while row_id in {column.lower() for column in columns}:
-                row_id += "_"
-            return {"FID": row_id, "GEOMETRY_NAME": shapes}
-        case _:
-            return {}
+def _geopackage_options(columns: list[str], shapes: str) -> dict[str, str]:
+    row_id = "fid"
+    while row_id in {column.lower() for column in columns}:
+        row_id += "_"
+    return {"FID": row_id, "GEOMETRY_NAME": shapes}
 
 
 def _shapes(

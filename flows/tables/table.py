@@ -164,11 +164,20 @@ def crs_of(type_: str) -> str | None:
     return found[1].replace("''", "'") if found else None
 
 
+def has_code(crs: str) -> bool:
+    """Whether a coordinate reference system, as a type has it, has an authority's code."""
+    if not crs.startswith("{"):
+        return re.fullmatch(r"\w+:\w+", crs) is not None
+    return "id" in json.loads(crs)
+
+
 def short_type(type_: str) -> str:
-    """A type's name as people read it: a CRS by its authority's code, where it has one."""
+    """A type's name as people read it: a CRS by its authority's code, else its name."""
     crs = crs_of(type_)
     try:
-        authority = json.loads(crs or "")["id"]
-        return f"GEOMETRY('{authority['authority']}:{authority['code']}')"
-    except (ValueError, KeyError, TypeError):
+        said = json.loads(crs or "")
+        authority = said.get("id")
+        named = f"{authority['authority']}:{authority['code']}" if authority else said["name"]
+        return f"GEOMETRY({literal(named)})"
+    except (ValueError, KeyError, TypeError, AttributeError):
         return type_ if crs is None or len(crs) < 40 else "GEOMETRY"

@@ -499,23 +499,6 @@ def test_numbers_of_a_map_keep_their_digits(exported, value, shown):
     assert json.loads(content)["features"][0]["properties"]["n"] == shown
 
 
-def test_a_shapefile_says_what_it_cannot_hold(exported):
-    shape = "'POINT (1 2)'::geometry as g"
-    with pytest.raises(ValueError, match="collections of shapes, which shapefiles do not have"):
-        exported("select 'GEOMETRYCOLLECTION (POINT (1 2))'::geometry as g", "shp")
-    assert exported(f"select 1 as much_longer_than_ten, {shape}", "shp", warned=True) == (
-        "out.shp: columns renamed: 'much_longer_than_ten' to much_longe",
-    )
-    for value, said in [
-        ("repeat('é', 128)", "column x of table a has text longer than the 254 bytes"),
-        ("1000000000000000000", "integers longer than the 18 digits"),
-        ("1e300", "numbers larger than a shapefile holds"),
-    ]:
-        with pytest.raises(ValueError, match=said):
-            exported(f"select {value} as x, {shape}", "shp")
-    assert exported(f"select repeat('e', 254) as x, -999999999999999999 as y, {shape}", "shp")
-
-
 def test_a_geopackage_keeps_its_columns_and_the_order_of_its_rows(exported, tmp_path):
     query = "select unnest([7, 5]) as fid, unnest(['b', 'a']) as FID_, 'POINT (1 2)'::geometry as geom"
     file = tmp_path / "out.gpkg"
@@ -523,12 +506,6 @@ def test_a_geopackage_keeps_its_columns_and_the_order_of_its_rows(exported, tmp_
     read = pyogrio.raw.read(file)
     assert list(read[0]["fields"]) == ["fid", "FID_"]
     assert [list(column) for column in read[3]] == [[7, 5], ["b", "a"]]
-
-
-def test_json_has_no_word_for_nan(exported):
-    assert json.loads(exported("select 'nan'::double as n, 'inf'::float as i, 1.5::double as x", "json")) == [
-        {"n": None, "i": None, "x": 1.5}
-    ]
 
 
 def test_a_sheet_holds_what_is_text_as_text_and_refuses_what_does_not_fit(given, exported):

@@ -1,5 +1,6 @@
 """What the tests of readers and writers share."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,10 @@ from typing import Any
 import duckdb
 import pytest
 
+from flows.tables.export import Export
+from flows.tables.exports import write_export
 from flows.tables.file_types import FileType
+from flows.tables.parquet_writer import copy_to_parquet
 from flows.tables.readers import READERS
 from flows.tables.table import Table, database, read_table
 
@@ -55,3 +59,46 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Reading:
             return Read(read_table(connection, folder / "made.parquet"), warnings)
 
     return reading
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a query's rows became."""
+
+    content: bytes
+    rows: int | None
+    warnings: tuple[str, ...]
+
+    @property
+    def features(self) -> list[dict[str, Any]]:
+        """Those of GeoJSON; its words for numbers are those of JSON alone."""
+        found: list[dict[str, Any]] = self.json["features"]
+        return found
+
+    @property
+    def json(self) -> Any:
+        """What it says as JSON, which has no NaN."""
+        return json.loads(self.content, parse_constant=_no_constant)
+
+
+def _no_constant(word: str) -> None:
+    raise AssertionError(f"{word} is no JSON")
+
+
+Writing = Callable[..., Written]
+
+
+@pytest.fixture
+def writing(tmp_path_factory: pytest.TempPathFactory) -> Writing:
+    """Writes the rows of a query in a format, with `custom` as keywords."""
+
+    def writing(query: str, kind: str, **custom: object) -> Written:
+        folder: Path = tmp_path_factory.mktemp("written")
+        with database(folder) as connection:
+            copy_to_parquet(connection, query, folder / "rows.parquet")
+            table = read_table(connection, folder / "rows.parquet")
+        export = Export.model_validate({"name": "a", "format": kind, "custom": custom})
+        file = write_export(export.file_name, export, table, folder)
+        return Written(Path(str(file.file)).read_bytes(), file.rows, file.warnings or ())
+
+    return writing

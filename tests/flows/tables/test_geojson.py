@@ -68,8 +68,8 @@ def test_properties_are_read_as_json_is(reading: Reading) -> None:
     lists = {"texts": ["a", "2024-01-01"], "numbers": [1, 2], "mixed": [1, "a"], "nested": [[1]]}
     read = reading(features({**given, **lists}, {}), "geojson")
     assert list(read.columns.values()) == [
-        *("INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "VARCHAR", "VARCHAR"),
-        *("VARCHAR[]", "BIGINT[]", "VARCHAR", "VARCHAR", "GEOMETRY('EPSG:4326')"),
+        *("INTEGER", "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "VARCHAR", "JSON"),
+        *("VARCHAR[]", "BIGINT[]", "JSON", "JSON", "GEOMETRY('EPSG:4326')"),
     ]
     assert read.rows[0][:7] == (1, 2**40, 1.5, True, "2024-01-31", None, '{"a":[1]}')
     assert read.rows[0][7:11] == (["a", "2024-01-01"], [1, 2], '[1,"a"]', "[[1]]")
