@@ -67,26 +67,29 @@ def recipe_options(command: Command) -> Command:
     return command
 
 
-def run_options(command: Command) -> Command:
+def run_parameters() -> list[click.Parameter]:
     """The options of every run."""
-    for option in reversed(
-        (
-            click.option(
-                "--force",
-                multiple=True,
-                metavar="STAGE[:NAME]",
-                help="Execute it, even if finished.",
-                shell_complete=_stages,
-            ),
-            click.option(
-                "--fail-at",
-                metavar="STAGE",
-                help="Let the first attempt fail there.",
-                shell_complete=_stages,
-            ),
-        )
-    ):
-        command = option(command)
+    return [
+        click.Option(
+            ["--force"],
+            multiple=True,
+            metavar="STAGE[:NAME]",
+            help="Execute it, even if finished.",
+            shell_complete=_stages,
+        ),
+        click.Option(
+            ["--fail-at"],
+            metavar="STAGE",
+            help="Let the first attempt fail there.",
+            shell_complete=_stages,
+        ),
+    ]
+
+
+def run_options(command: Command) -> Command:
+    """Give a command the options of every run."""
+    found: list[click.Parameter] = getattr(command, "__click_params__", [])
+    command.__click_params__ = [*found, *reversed(run_parameters())]  # type: ignore[attr-defined]
     return command
 
 

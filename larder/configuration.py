@@ -27,6 +27,8 @@ class Configurations(Generic[Model]):
     model: type[Model]
     default: str = "default"
     """The one that a run takes which names none."""
+    called: str | None = None
+    """What people call one, where it is an option of its own: `department`."""
 
     def names(self) -> list[str]:
         """Those that have a file; `a/b` where files lie in folders."""

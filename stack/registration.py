@@ -149,10 +149,16 @@ def ask(api_url: str, path: str, *names: str, body: Body | None = None, method: 
 def main() -> None:
     """Registers what this checkout and the settings say."""
     from blocks.register import register as register_now
+    from blocks.variables import register_variables
+    from cli.pipelines import pipeline_named, pipeline_names
 
     now = settings()
     recipe = read_recipe(RECIPE).model_dump(mode="json")
     register_now(now, version(now), {"build": {"recipe": recipe}}, START_RUN)
+    for name in pipeline_names():
+        found = pipeline_named(name)
+        if found is not None and found.configurations is not None:
+            register_variables(found.configurations)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class Departments(Configurations[Department]):
     folder: Path = FOLDER
     model: type[Department] = Department
     default: str = "project_alpha"
+    called: str | None = "department"
 
     def names(self) -> list[str]:
         """The ids of the departments."""
