@@ -125,7 +125,7 @@ def command(  # noqa: PLR0913
             "LARDER_OUTPUT_DIR": str(outputs),
             **_connected(definition.name, connector_args, surroundings),
         }
-        with _given(definition.name, tables, inputs, surroundings) as readable:
+        with _given(definition.name, tables, inputs, surroundings, say) as readable:
             words = _words(definition)
             program = Program(definition.name, words, environment, folder, room, (inputs, *readable))
             with memory_share(bounds, DATABASE_BYTES, say):
@@ -147,12 +147,12 @@ def _words(definition: Command) -> tuple[str, ...]:
 
 @contextmanager
 def _given(
-    name: str, tables: Mapping[str, Table], inputs: Path, surroundings: Surroundings
+    name: str, tables: Mapping[str, Table], inputs: Path, surroundings: Surroundings, say: Say
 ) -> Iterator[list[Path]]:
     """The tables in the folder of inputs, and the files that are to be readable for it.
 
     Where the kernel keeps a command from writing files, they are links, else copies. As their owner it can
-    still close a file: that is undone, and fails the command.
+    still change their permissions, which is undone.
     """
     files = {table: Path(str(found.file)) for table, found in tables.items()}
     if (confinement.abi() if surroundings.abi is None else surroundings.abi) < confinement.TRUNCATE_ABI:
@@ -163,13 +163,16 @@ def _given(
     for table, file in files.items():
         (inputs / f"{table}.parquet").symlink_to(file)
     before = {table: file.stat() for table, file in files.items()}
-    yield list(files.values())
+    try:
+        yield list(files.values())
+    finally:
+        for table, file in files.items():
+            if file.stat().st_mode != before[table].st_mode:
+                file.chmod(before[table].st_mode & 0o7777)
+                say(f"{table}, an input, had its permissions changed, which is undone")
     for table, file in files.items():
         then, now = before[table], file.stat()
-        if then.st_mode != now.st_mode:
-            file.chmod(then.st_mode & 0o7777)
-        same = ("st_ino", "st_size", "st_mtime_ns", "st_mode")
-        if any(getattr(then, field) != getattr(now, field) for field in same):
+        if any(getattr(then, field) != getattr(now, field) for field in ("st_ino", "st_size", "st_mtime_ns")):
             raise CommandError(
                 f"Command {name} changed its input {table}: what it is given is only to be read."
             )

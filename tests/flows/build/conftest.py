@@ -37,6 +37,7 @@ def run(tmp_path: Path) -> Run:
         *,
         kind: str = "shell",
         limit: float | None = None,
+        limit_bytes: int | None = None,
         bounds: Bounds = Bounds(),  # noqa: B008
         surroundings: Surroundings = Surroundings(),  # noqa: B008
         **given: object,
@@ -54,6 +55,7 @@ def run(tmp_path: Path) -> Run:
             definition,
             **whole,  # type: ignore[arg-type]
             limit_seconds=limit,
+            limit_bytes=limit_bytes,
             bounds=bounds,
             surroundings=surroundings,
             say=ran.said.append,
@@ -76,10 +78,10 @@ def processes(marker: str) -> list[int]:
     return found
 
 
-def until_there(marker: str) -> None:
-    """Wait until such a process runs."""
+def until_there(marker: str, times: int = 1) -> None:
+    """Wait until so many such processes run."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not processes(marker):
+    while len(processes(marker)) < times:
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
