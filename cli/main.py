@@ -23,6 +23,10 @@ COMMANDS = {
     "explain": "cli.build:explain",
     "run": "cli.run:run",
     "activity": "cli.activity:activity",
+    "runs": "cli.runs:runs",
+    "status": "cli.runs:status",
+    "logs": "cli.runs:logs",
+    "new": "cli.new:new",
     "doctor": "cli.doctor:doctor",
 }
 """Where each command is; its module is imported once it is named."""
@@ -31,6 +35,10 @@ SHORT = {
     "explain": "Say what a build would run, what it would reuse, and why.",
     "run": "Run a pipeline, executing only what was not finished before.",
     "activity": "The sample API of the pipeline activity.",
+    "runs": "List the newest runs of all pipelines.",
+    "status": "Say how a run stands.",
+    "logs": "Print the log of a run.",
+    "new": "Write the skeleton of a new pipeline.",
     "doctor": "Check that everything works.",
 }
 

@@ -80,7 +80,7 @@ class Report:
             "flow_run_id": ended.flow_run_id,
             "pipeline": ended.pipeline,
             "about": {name: str(value) for name, value in ended.labels.items()},
-            "stages": [step_document(step, "name") for step in ended.steps],
+            "stages": [stage_document(step) for step in ended.steps],
             "published": [folder_document(folder) for folder in folders] if done else None,
             "error": error_document(ended.error) if ended.error else None,
         }
@@ -134,6 +134,11 @@ def step_document(step: Step, label: str) -> dict[str, Any]:
         "result": step.result,
         "reason": step.reason,
     }
+
+
+def stage_document(step: Step) -> dict[str, Any]:
+    """The same, for pipelines whose documents may grow: with its rows."""
+    return {**step_document(step, "name"), "rows": step.rows}
 
 
 def title_of(stage: Mapping[str, Any]) -> str:
