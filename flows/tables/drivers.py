@@ -27,7 +27,7 @@ def only_driver(name: str) -> None:
     Raises:
         DriversError: GDAL's library cannot be found, or does not have the driver.
     """
-    gdal = _library()
+    gdal = gdal_library()
     drivers = [gdal.GDALGetDriver(number) for number in range(gdal.GDALGetDriverCount())]
     names = {driver: gdal.GDALGetDriverShortName(driver).decode() for driver in drivers}
     if name not in names.values():
@@ -37,8 +37,12 @@ def only_driver(name: str) -> None:
             gdal.GDALDeregisterDriver(driver)
 
 
-def _library() -> ctypes.CDLL:
-    """The library that pyogrio has loaded."""
+def gdal_library() -> ctypes.CDLL:
+    """The library that pyogrio has loaded.
+
+    Raises:
+        DriversError: it cannot be found.
+    """
     import pyogrio
 
     folder = Path(pyogrio.__file__).parent

@@ -7,9 +7,10 @@ from typing import Any
 
 import duckdb
 
-from flows.tables.gdal import layers_of, opened, reference_system, straight_shapes
+from flows.tables.gdal import layers_of, opened, straight_shapes
 from flows.tables.parquet_writer import copy_to_parquet
 from flows.tables.quoting import identifier, literal
+from flows.tables.reference_systems import reference_system
 from flows.tables.table import crs_of, renamed, usable
 
 GEOMETRY = "geometry"
@@ -73,7 +74,7 @@ def write_features(  # noqa: PLR0913, PLR0917
     **options: str,
 ) -> None:
     """Write a layer as Parquet, as it comes from GDAL; `options` are those of its driver."""
-    crs = wanted_crs(connection, custom)
+    crs = wanted_crs(custom)
     with opened(connection, source, warnings, layer, **options) as features:
         features.rows.create_view(FEATURES, replace=True)
         shapes = features.rows.columns[len(features.names) :]
@@ -93,7 +94,7 @@ def write_straight(  # noqa: PLR0913, PLR0917
     """Write a layer as Parquet, its curves as lines."""
     with opened(connection, source, warnings, layer) as features:
         found = crs_of(str(features.rows.types[-1]))
-    crs = wanted_crs(connection, custom) or found
+    crs = wanted_crs(custom) or found
     text = target.with_suffix(".shapes.csv")
     with text.open("w", encoding="ascii") as lines:
         for shapes in straight_shapes(source, layer, warnings):
@@ -111,14 +112,14 @@ def write_straight(  # noqa: PLR0913, PLR0917
     warnings += renamed([*features.names, GEOMETRY])
 
 
-def wanted_crs(connection: duckdb.DuckDBPyConnection, custom: Mapping[str, Any]) -> str | None:
+def wanted_crs(custom: Mapping[str, Any]) -> str | None:
     """The reference system that `custom` says, as DuckDB's types have it.
 
     Raises:
         ValueError: if there is no such reference system.
     """
     named = str(custom.get("crs") or "")
-    return reference_system(connection, named) if named else None
+    return reference_system(named) if named else None
 
 
 def with_crs(shapes: str, crs: str | None) -> str:

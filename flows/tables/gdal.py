@@ -14,8 +14,6 @@ from typing import Any
 
 import duckdb
 
-from flows.tables.table import crs_of
-
 BATCH_ROWS = 2**16
 FIXED_DAY = "1980-01-01"
 """In place of the day of writing, which some formats note."""
@@ -133,31 +131,3 @@ def write_layer(
     pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": f"{FIXED_DAY}T00:00:00.000Z"})
     with quiet(said):
         write_arrow(rows, target, **options)
-
-
-def reference_system(connection: duckdb.DuckDBPyConnection, named: str) -> str:
-    """A coordinate reference system as DuckDB's types have it, PROJJSON mostly.
-
-    Args:
-        named: its code (`EPSG:2263`), URN, WKT or PROJJSON.
-
-    Raises:
-        ValueError: if there is no such reference system.
-    """
-    import numpy as np
-    import pyogrio
-
-    place = "/vsimem/larder-reference-system.gpkg"
-    with _alone:
-        try:
-            with quiet([]):
-                pyogrio.raw.write(
-                    place, np.array([], dtype=object), [], [], geometry_type="Point", crs=named, driver="GPKG"
-                )
-        except ValueError as error:
-            raise ValueError(f"{named} is no known reference system; one is EPSG:2263") from error
-        try:
-            with opened(connection, Path(place), []) as layer:
-                return crs_of(str(layer.rows.types[-1])) or named
-        finally:
-            pyogrio.vsi_unlink(place)

@@ -13,12 +13,13 @@ import duckdb
 
 from flows.tables.encodings import in_utf8
 from flows.tables.features_reader import FEATURES, GEOMETRY, SHAPES, features_to_parquet, wanted_crs, with_crs
-from flows.tables.gdal import opened, reference_system
+from flows.tables.gdal import opened
 from flows.tables.json_reader import explained
 from flows.tables.json_records import kinds_of, records
 from flows.tables.json_text import members, portable
 from flows.tables.parquet_writer import copy_to_parquet
 from flows.tables.quoting import identifier, literal
+from flows.tables.reference_systems import reference_system
 from flows.tables.table import NO_PATH_COLUMNS, PARQUET, renamed, selected, usable
 
 FEATURE_BYTES = 2**27
@@ -100,6 +101,8 @@ def _document(file: Path) -> Document | None:
     with file.open("rb") as content, mmap.mmap(content.fileno(), 0, access=mmap.ACCESS_READ) as text:
         found = members(text)
         kind = text[found["type"]] if "type" in found else b""
+        if kind == b'"Topology"' or "geometryType" in found:
+            raise ValueError("it is Esri's JSON or TopoJSON: make it GeoJSON, as ogr2ogr does")
         if kind == b'"Feature"' and b"\x1e" not in text[:2]:
             return Document(slice(0, len(text)), "unstructured")
         if kind == b'"FeatureCollection"' and "features" in found and text[found["features"]][:1] == b"[":
@@ -174,9 +177,9 @@ def _shapes(  # noqa: PLR0913, PLR0917
     warnings: list[str],
 ) -> str:
     """SQL for the shapes of features, which are rows of the table `SHAPES` from here on."""
-    crs = wanted_crs(connection, custom)
+    crs = wanted_crs(custom)
     if crs is None:
-        crs = _crs(connection, document, warnings)
+        crs = _crs(document, warnings)
     array = map_file.with_suffix(".shapes.json")
     numbered = "{'n': row_number() over () - 1}"
     slim = f"select 'Feature' as type, {numbered} as properties, geometry from read_parquet($features)"  # noqa: S608
@@ -205,7 +208,7 @@ def _shapes(  # noqa: PLR0913, PLR0917
     return "shapes.shape::geometry" if crs == NO_CRS else with_crs("shapes.shape", crs)
 
 
-def _crs(connection: duckdb.DuckDBPyConnection, document: Document, warnings: list[str]) -> str | None:
+def _crs(document: Document, warnings: list[str]) -> str | None:
     """The reference system that a document names; None where it names none, and it is WGS 84."""
     if document.crs is None:
         return None
@@ -221,7 +224,7 @@ def _crs(connection: duckdb.DuckDBPyConnection, document: Document, warnings: li
     if LONGITUDE_LATITUDE.search(name):
         return None
     try:
-        return reference_system(connection, name)
+        return reference_system(name)
     except ValueError as error:
         raise ValueError(f"its crs is {name}, which is no known reference system: {CRS_HINT}") from error
 

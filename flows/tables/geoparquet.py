@@ -8,9 +8,8 @@ from typing import Any
 
 import duckdb
 
-from flows.tables.gdal import reference_system
-from flows.tables.parquet_writer import LONGITUDE_LATITUDE
 from flows.tables.quoting import identifier, literal
+from flows.tables.reference_systems import LONGITUDE_LATITUDE, reference_system
 
 DEPTHS = {
     "POINT": 0,
@@ -52,10 +51,10 @@ def shapes_in(connection: duckdb.DuckDBPyConnection, file: Path) -> dict[str, Sh
     if not isinstance(columns, dict):
         return None
     version = str(said.get("version") or "")
-    return {name: _shapes(connection, one, version) for name, one in columns.items() if isinstance(one, dict)}
+    return {name: _shapes(one, version) for name, one in columns.items() if isinstance(one, dict)}
 
 
-def _shapes(connection: duckdb.DuckDBPyConnection, column: Mapping[str, Any], version: str) -> Shapes:
+def _shapes(column: Mapping[str, Any], version: str) -> Shapes:
     encoding, crs = str(column.get("encoding") or "WKB").upper(), column.get("crs", LONGITUDE_LATITUDE)
     plain = crs is None or crs == LONGITUDE_LATITUDE or isinstance(crs, dict)
     types = isinstance(column.get("geometry_types"), list)
@@ -63,7 +62,7 @@ def _shapes(connection: duckdb.DuckDBPyConnection, column: Mapping[str, Any], ve
     if isinstance(crs, dict):
         crs = json.dumps(crs, ensure_ascii=False, separators=(",", ":"))
     elif crs is not None and not plain:
-        crs = reference_system(connection, str(crs))
+        crs = reference_system(str(crs))
     return Shapes(encoding, crs, current)
 
 

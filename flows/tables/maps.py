@@ -13,9 +13,10 @@ import duckdb
 from flows.tables.file_types import ExportFormat
 from flows.tables.fitted import fitted
 from flows.tables.folders import stored_zip
-from flows.tables.gdal import FIXED_DAY, reference_system, write_layer
+from flows.tables.gdal import FIXED_DAY, write_layer
 from flows.tables.json_text import without_nan
 from flows.tables.quoting import identifier, literal
+from flows.tables.reference_systems import reference_system
 from flows.tables.shapefile import (
     FAMILY,
     one_type,
@@ -74,7 +75,7 @@ def write_features(  # noqa: PLR0913, PLR0917
         "layer": path.name.partition(".")[0],
         "geometry_name": shapes,
         "geometry_type": "Unknown",
-        "crs": _system(connection, crs_of(type_), name, custom),
+        "crs": _system(crs_of(type_), name, custom),
     }
     if kind is ExportFormat.SHP:
         warnings += renamed_fields(names)
@@ -135,12 +136,10 @@ def _write_geojson(  # noqa: PLR0913, PLR0917
     finite.replace(path)
 
 
-def _system(
-    connection: duckdb.DuckDBPyConnection, given: str | None, name: str, custom: Mapping[str, Any]
-) -> str | None:
+def _system(given: str | None, name: str, custom: Mapping[str, Any]) -> str | None:
     if custom.get("crs") is None:
         return given
-    crs = reference_system(connection, str(custom["crs"]))
+    crs = reference_system(str(custom["crs"]))
     if given not in {None, crs}:
         raise ValueError(f"table {name} has a reference system, and `custom: {{crs: …}}` says another")
     return crs

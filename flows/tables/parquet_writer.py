@@ -7,12 +7,9 @@ from typing import Any
 
 import duckdb
 
-from flows.tables.gdal import reference_system
 from flows.tables.quoting import identifier, literal
+from flows.tables.reference_systems import LONGITUDE_LATITUDE, reference_system
 from flows.tables.table import PARQUET, WITHOUT_SYSTEM, crs_of, is_geometry
-
-LONGITUDE_LATITUDE = "OGC:CRS84"
-"""What GeoParquet takes a column of shapes for that says nothing of its reference system."""
 
 
 def copy_to_parquet(
@@ -30,7 +27,7 @@ def copy_to_parquet(
     described = connection.execute(f"describe {query}").fetchall()
     systems = {name: crs_of(type_) for name, type_, *_ in described if is_geometry(type_)}
     named = {
-        name: reference_system(connection, crs)
+        name: reference_system(crs)
         for name, crs in systems.items()
         if crs and crs != LONGITUDE_LATITUDE and not crs.startswith("{")
     }

@@ -16,6 +16,8 @@ from flows.tables.parquet_writer import copy_to_parquet
 from flows.tables.readers import READERS
 from flows.tables.table import Table, database, read_table
 
+EXTENSIONS = {"shapefile": "shp.zip", "gdb": "gdb.zip"}
+
 
 @dataclass(frozen=True)
 class Read:
@@ -52,7 +54,7 @@ def reading(tmp_path_factory: pytest.TempPathFactory) -> Reading:
 
     def reading(content: bytes | str, file_type: str, **custom: object) -> Read:
         folder: Path = tmp_path_factory.mktemp("read")
-        source = folder / f"source.{'shp.zip' if file_type == 'shapefile' else file_type}"
+        source = folder / f"source.{EXTENSIONS.get(file_type, file_type)}"
         source.write_bytes(content if isinstance(content, bytes) else content.encode())
         with database(folder) as connection:
             warnings = READERS[FileType(file_type)](connection, source, folder / "made.parquet", custom)

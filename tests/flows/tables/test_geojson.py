@@ -111,17 +111,6 @@ def test_coordinates_keep_all_that_a_double_holds(reading: Reading) -> None:
         (features({}, None), [("POINT (0 40.5)",), ("POINT (1 40.5)",)]),
         ('{"features": [], "type": "FeatureCollection"}', []),
         ('{"type": "Point", "coordinates": [1, 2]}', [("POINT (1 2)",)]),
-        (
-            json.dumps(
-                {
-                    "geometryType": "esriGeometryPoint",
-                    "spatialReference": {"wkid": 4326},
-                    "fields": [{"name": "a", "type": "esriFieldTypeInteger"}],
-                    "features": [{"attributes": {"a": 5}, "geometry": {"x": 1, "y": 2}}],
-                }
-            ),
-            [(5, "POINT (1 2)")],
-        ),
     ],
 )
 def test_features_come_in_other_forms_too(
@@ -185,6 +174,7 @@ def test_no_reference_system_is_told_and_so_are_feet_that_pass_for_degrees(readi
         ),
         ('{"type": "FeatureCollection", "features": [{"type": "Feature"', "GDAL|JSON|not recognized|Failed"),
         ("{}", "not recognized"),
+        ('{"geometryType": "esriGeometryPoint", "features": []}', "it is Esri's JSON or TopoJSON"),
     ],
 )
 def test_what_is_no_feature_is_told(reading: Reading, content: str, said: str) -> None:
