@@ -57,7 +57,5 @@ def _expected(name: str, types: list[FileType]) -> str:
     if not words:
         return f"no option: {types[0]} files say themselves how they are read"
     close = get_close_matches(name, words, n=1, cutoff=0.6)
-    listed = ", ".join(
-        sorted({_our_word(one, word) for word in words for one in types if word in _words([one])})
-    )
+    listed = ", ".join(sorted({name for one in types for name in OPTIONS.get(one, {})}))
     return f"{close[0]} (there are {listed})" if close else f"one of {listed}"

@@ -202,12 +202,8 @@ def test_a_table_may_stand_between_a_title_and_notes(
 def test_a_last_row_that_may_be_a_note_is_told(load: Load) -> None:
     _, rows, warnings = load(TABLE + "Source: DCP,,\n")
     assert rows == [*ROWS, ("Source: DCP", None, None)]
-    assert warnings == [
-        (
-            "the last row has a value in its first column alone ('Source: DCP'): "
-            "if that is no row, say `custom: {skip_footer: 1}`"
-        )
-    ]
+    said = "the last row has a value in its first column alone ('Source: DCP'): if that is no row, say "
+    assert warnings == [f"{said}`custom: {{skip_footer: 1}}`"]
 
 
 @pytest.mark.parametrize(
