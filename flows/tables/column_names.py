@@ -32,12 +32,18 @@ def _free(name: str, taken: set[str], *, named: bool) -> str:
     return free
 
 
-def naming_warnings(given: Sequence[str]) -> Iterator[str]:
-    """What people are told of the names that `column_names` makes."""
+def naming_warnings(given: Sequence[str], places: Sequence[str] | None = None) -> Iterator[str]:
+    """What people are told of the names that `column_names` makes.
+
+    Args:
+        places: what people call each column otherwise; its number from 1 where they are not given.
+    """
     made = column_names(given)
-    unnamed = [f"{at + 1} {made[at]}" for at, name in enumerate(given) if not name.strip()]
+    at = places or [str(number) for number in range(1, len(given) + 1)]
+    named = zip(at, given, made, strict=True)
+    unnamed = [f"column {place} to {new}" for place, name, new in named if not name.strip()]
     if unnamed:
-        yield f"columns without a name, by number: {_listed(unnamed)}"
+        yield f"columns without a name are named: {_listed(unnamed)}"
     changed = [
         f"{name!r} to {new}" for name, new in zip(given, made, strict=True) if name.strip() and name != new
     ]

@@ -96,16 +96,21 @@ def csv_to_parquet(
     """
     text = csv_text(source, target, custom)
     try:
-        _copy(connection, text, target)
+        copy_text(connection, text, target)
     except (duckdb.IOException, duckdb.OutOfMemoryException):
         raise
     except duckdb.Error:
         text = _csv_text(source, target, in_our_words(FileType.CSV, custom), exactly=True)
-        _copy(connection, text, target)
+        copy_text(connection, text, target)
     return list(text.warnings)
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, text: CsvText, target: Path) -> None:
+def copy_text(connection: duckdb.DuckDBPyConnection, text: CsvText, target: Path) -> None:
+    """Write the rows of a text as Parquet.
+
+    Raises:
+        duckdb.Error: if a row does not fit the header.
+    """
     connection.execute(f"copy (from {text.rows}) to $target ({PARQUET})", {"target": str(target)})
 
 

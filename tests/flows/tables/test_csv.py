@@ -105,12 +105,20 @@ def test_line_ends_are_looked_at_over_pieces_and_quotes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("header", "names", "said"),
     [
-        (",GEOID,NAME", ["column_1", "GEOID", "NAME"], "columns without a name, by number: 1 column_1"),
-        ("id,,NAME", ["id", "column_2", "NAME"], "columns without a name, by number: 2 column_2"),
+        (
+            ",GEOID,NAME",
+            ["column_1", "GEOID", "NAME"],
+            "columns without a name are named: column 1 to column_1",
+        ),
+        ("id,,NAME", ["id", "column_2", "NAME"], "columns without a name are named: column 2 to column_2"),
         ("id,name,name", ["id", "name", "name_2"], "columns renamed: 'name' to name_2"),
         ("id,ID,Id", ["id", "ID_2", "Id_3"], "columns renamed: 'ID' to ID_2, 'Id' to Id_3"),
         ("name,name,name_2", ["name", "name_3", "name_2"], "columns renamed: 'name' to name_3"),
-        ("column_2,,b", ["column_2", "column_2_2", "b"], "columns without a name, by number: 2 column_2_2"),
+        (
+            "column_2,,b",
+            ["column_2", "column_2_2", "b"],
+            "columns without a name are named: column 2 to column_2_2",
+        ),
         ("a-b,a b,c", ["a_b", "a_b_2", "c"], "columns renamed: 'a-b' to a_b, 'a b' to a_b_2"),
     ],
 )
