@@ -1,19 +1,23 @@
 """The files that a recipe's commands use: found beside the recipe, carried to where the build runs."""
 
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.build.never_taken import GitError, never_taken, reasons
 from flows.build.recipe.schema import Recipe
 from flows.build.stages.command import CommandFiles
 from flows.tables.folders import below, pack
 from larder import keys, transfer
 from larder.artifacts import Artifact, media_type
 from larder.refusal import Problem, RefusedError
+from larder.settings import settings
 from larder.store import Store
 
 NAME = "files.tar"
+GLOB = re.compile(r"[*?\[]")
 
 
 def carried(recipe: Recipe, folder: Path, store: Store) -> CommandFiles | None:
@@ -73,13 +77,10 @@ def _packed(recipe: Recipe, folder: Path) -> Iterator[tuple[Path, dict[str, str]
     found: set[Path] = set()
     folder = folder.resolve()
     for at, pattern in enumerate(recipe.build.files):
-        matching = set(_files(folder, pattern))
-        if not matching:
-            place = f"stage_config.builds.build.files[{at}]"
-            problem = Problem(place, f"{pattern}, which matches none", f"files below {folder.absolute()}")
-            raise RefusedError(f"recipe of {recipe.product}", problem)
+        place = f"stage_config.builds.build.files[{at}]"
+        matching = _taken(recipe, folder, pattern, place)
         for path in matching:
-            _require_below(recipe, folder, path, f"stage_config.builds.build.files[{at}]")
+            _require_below(recipe, folder, path, place)
         found |= matching | {path.resolve() for path in matching if path.is_symlink()}
     with tempfile.TemporaryDirectory(prefix="larder-files-") as scratch:
         digests = {
@@ -97,9 +98,28 @@ def _require_below(recipe: Recipe, folder: Path, path: Path, place: str) -> None
         raise RefusedError(f"recipe of {recipe.product}", problem)
 
 
+def _taken(recipe: Recipe, folder: Path, pattern: str, place: str) -> set[Path]:
+    """The files that a pattern names, without those that are never taken."""
+    matching = set(_files(folder, pattern))
+    try:
+        left = never_taken(folder, matching, settings().home)
+    except GitError as error:
+        expected = "a folder of which git says what it ignores"
+        problem = Problem(place, f"{pattern} below {folder}: {error}", expected)
+        raise RefusedError(f"recipe of {recipe.product}", problem) from error
+    taken = matching - left.keys()
+    outright = not GLOB.search(pattern) and (folder / pattern).is_file()
+    if not taken or (outright and left):
+        why = f"matches only what is never taken ({reasons(left, folder)})" if left else "matches none"
+        expected = f"files below {folder} that are neither hidden nor ignored by git"
+        raise RefusedError(f"recipe of {recipe.product}", Problem(place, f"{pattern}, which {why}", expected))
+    return taken
+
+
 def _files(folder: Path, pattern: str) -> Iterator[Path]:
     """The files that a pattern names, and all below the folders that it names."""
-    for path in folder.glob(pattern):
+    whole = not Path(pattern).parts
+    for path in (folder,) if whole else folder.glob(pattern):
         for one in below(path) if path.is_dir() else (path,):
-            if one.is_file() and ".git" not in one.relative_to(folder).parts:
+            if one.is_file():
                 yield one

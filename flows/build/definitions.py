@@ -112,6 +112,8 @@ MODEL = Definition(
     function=model.model,
     labelled=True,
     label_in_key=True,
+    outside_key=frozenset({"limit_seconds", "limit_bytes"}),
+    supplied={"bounds": bounds},
     uncounted=UNCOUNTED,
     libraries=("duckdb",),
 )

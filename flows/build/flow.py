@@ -64,7 +64,15 @@ def modelled(models: Mapping[str, Model], inputs: Mapping[str, Table]) -> dict[s
     made: dict[str, Pending[Table]] = {}
     for name, reads in in_order(models, tuple(inputs)).items():
         tables = {table: made[table] if table in made else inputs[table] for table in reads}
-        made[name] = model.submit(name, models[name], tables, label=name)
+        definition = models[name]
+        made[name] = model.submit(
+            name,
+            definition.without_limits,
+            tables,
+            limit_seconds=definition.limit_seconds,
+            limit_bytes=definition.limit_bytes,
+            label=name,
+        )
     return dict(zip(made, gather(made.values()), strict=True))
 
 

@@ -10,6 +10,8 @@ from larder.artifacts import Frozen
 
 DATABASE_BYTES = 2**30
 """The memory that DuckDB takes before it spills to disk. The order of rows may depend on it."""
+STAGE_MEMORY_BYTES = 5 * 2**28
+"""What a stage with a database takes in all."""
 OUT_OF_MEMORY_CODES = frozenset({-9, 137})
 
 

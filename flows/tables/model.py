@@ -6,7 +6,10 @@ from pathlib import Path
 
 import duckdb
 
+from flows.tables.apart import ApartError, Sandbox, call_apart
+from flows.tables.bounds import STAGE_MEMORY_BYTES, Bounds, Kind, limit_reached
 from flows.tables.lineage import OWN, ModelError, reads
+from flows.tables.memory import memory_share
 from flows.tables.parquet_writer import copy_to_parquet
 from flows.tables.progress import Say, progress
 from flows.tables.quoting import identifier, literal
@@ -18,19 +21,49 @@ ROWS_SHOWN = 5
 LONGEST_ROW = 300
 
 
-def model(
-    name: str, definition: Model, tables: Mapping[str, Table], *, say: Say = print, scratch: Path
+def model(  # noqa: PLR0913
+    name: str,
+    definition: Model,
+    tables: Mapping[str, Table],
+    *,
+    limit_seconds: float | None = None,
+    limit_bytes: int | None = None,
+    bounds: Bounds = Bounds(),  # noqa: B008
+    say: Say = print,
+    scratch: Path,
 ) -> Table:
     """The rows of a query, as `<name>.parquet` in `scratch`, once its tests hold.
 
-    The query sees `tables` and nothing else: no file, no network, no setting. It runs on one thread, so that
-    the same rows come in the same order, with the same last digits in sums. Of a long one it says how far
-    it is.
+    The query sees `tables` and nothing else: no file, no network, no setting. It runs in its own process,
+    on one thread, so that the same rows come in the same order, with the same last digits in sums. Of a long
+    one it says how far it is.
+
+    Args:
+        limit_seconds: after which it is ended
+        limit_bytes: how much disk it may fill
+
+    Raises:
+        ModelError: where DuckDB refuses the query, a test does not hold, or it meets a limit.
+    """
+    reads(name, definition, tuple(tables))
+    limits = bounds.of_stage(limit_seconds, limit_bytes)
+    arguments = {"name": name, "definition": definition, "tables": tables, "scratch": scratch}
+    sandbox = Sandbox(scratch, limits, tuple(Path(str(table.file)) for table in tables.values()))
+    try:
+        with memory_share(bounds, STAGE_MEMORY_BYTES, say):
+            return call_apart(model_here, arguments, sandbox, raises=(ModelError,), say=say)
+    except ApartError as error:
+        met = limit_reached(error.ended, limits, Kind.STAGE) if error.ended else None
+        last = f": {error.printed.strip().splitlines()[-1][:LONGEST_ROW]}" if error.printed.strip() else ""
+        raise ModelError(f"Model {name} {met or f'failed: {error}{last}'}.") from error
+
+
+def model_here(name: str, definition: Model, tables: Mapping[str, Table], scratch: Path, say: Say) -> Table:
+    """The same in this process.
 
     Raises:
         ModelError: where DuckDB refuses the query, or a test does not hold.
     """
-    reads(name, definition, tuple(tables))
     target = scratch / f"{name}.parquet"
     with database(scratch) as connection:
         for known, table in tables.items():

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from flows.tables.apart import ApartError, Sandbox, call_apart
-from flows.tables.bounds import DATABASE_BYTES, Bounds, Kind, limit_reached
+from flows.tables.bounds import STAGE_MEMORY_BYTES, Bounds, Kind, limit_reached
 from flows.tables.complaints import complaint
 from flows.tables.drivers import DRIVERS, only_driver
 from flows.tables.file_types import FileType
@@ -65,7 +65,7 @@ def read_input(  # noqa: PLR0913, PLR0917
     raises = (UnreadableError, MemoryError, duckdb.IOException, duckdb.OutOfMemoryException)
     modules = GDAL if file_type in DRIVERS else ()
     try:
-        with memory_share(bounds, min(wanted, DATABASE_BYTES), say):
+        with memory_share(bounds, min(wanted, STAGE_MEMORY_BYTES), say):
             return call_apart(read_here, arguments, sandbox, raises=raises, modules=modules, say=say)
     except ApartError as error:
         raise UnreadableError(_why(error, limits, source)) from error

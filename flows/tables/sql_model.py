@@ -77,6 +77,15 @@ class Model(Frozen):
 
     sql: str = Field(min_length=1)
     tests: tuple[ModelTest, ...] = ()
+    limit_seconds: float | None = Field(None, gt=0, le=7 * 86_400, allow_inf_nan=False)
+    """After which it is ended."""
+    limit_bytes: int | None = Field(None, gt=0, le=2**50)
+    """How much disk it may fill."""
+
+    @property
+    def without_limits(self) -> Self:
+        """What its rows depend on."""
+        return self.model_copy(update={"limit_seconds": None, "limit_bytes": None})
 
     @model_validator(mode="before")
     @classmethod

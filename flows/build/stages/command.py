@@ -15,7 +15,7 @@ from flows.build.stages.running import CommandError, Program, run_program
 from flows.build.stages.surroundings import Surroundings
 from flows.tables import confinement
 from flows.tables.apart import ApartError
-from flows.tables.bounds import DATABASE_BYTES, Bounds
+from flows.tables.bounds import STAGE_MEMORY_BYTES, Bounds
 from flows.tables.folders import below, pack, remove_tree, unpack
 from flows.tables.memory import memory_share
 from flows.tables.progress import Say
@@ -128,7 +128,7 @@ def command(  # noqa: PLR0913
         with _given(definition.name, tables, inputs, surroundings, say) as readable:
             words = _words(definition)
             program = Program(definition.name, words, environment, folder, room, (inputs, *readable))
-            with memory_share(bounds, DATABASE_BYTES, say):
+            with memory_share(bounds, STAGE_MEMORY_BYTES, say):
                 _say_what_is_open(surroundings, say)
                 run_program(program, surroundings, limits, say)
         made_tables = {name: _promised(definition.name, name, folder, scratch, bounds) for name in promised}
