@@ -7,8 +7,8 @@ from typing import Any
 import duckdb
 
 from flows.tables.csv_reader import csv_to_parquet
-from flows.tables.features_reader import features_to_parquet
 from flows.tables.file_types import FileType
+from flows.tables.geodatabase_reader import geodatabase_to_parquet
 from flows.tables.geojson_reader import geojson_to_parquet
 from flows.tables.json_reader import json_to_parquet
 from flows.tables.parquet_reader import parquet_to_parquet
@@ -25,5 +25,5 @@ READERS: dict[FileType, Reader] = {
     FileType.XLSX: xlsx_to_parquet,
     FileType.GEOJSON: geojson_to_parquet,
     FileType.SHAPEFILE: shapefile_to_parquet,
-    FileType.GDB: features_to_parquet,
+    FileType.GDB: geodatabase_to_parquet,
 }

@@ -31,7 +31,7 @@ def surface(shape: bytes) -> bytes:
 def geodatabase(tmp_path: Path):
     """The bytes of a zipped geodatabase whose layers have these shapes."""
 
-    def geodatabase(**layers: list[bytes | None]) -> bytes:
+    def geodatabase(place: str = "lots.gdb", **layers: list[bytes | None]) -> bytes:
         folder, target = tmp_path / "lots.gdb", io.BytesIO()
         for at, (layer, shapes) in enumerate(layers.items()):
             names = np.array([f"n{number}" for number in range(len(shapes))], dtype=object)
@@ -39,8 +39,9 @@ def geodatabase(tmp_path: Path):
             given = np.array([*shapes, None], dtype=object)[:-1]
             pyogrio.raw.write(folder, given, [names], ["name"], layer=layer, append=at > 0, **options)
         with zipfile.ZipFile(target, "w") as archive:
+            archive.writestr("__MACOSX/lots.gdb/._a00000001.gdbtable", b"x")
             for part in sorted(folder.iterdir()):
-                archive.write(part, f"lots.gdb/{part.name}")
+                archive.write(part, f"{place}/{part.name}")
         return target.getvalue()
 
     return geodatabase
@@ -68,3 +69,16 @@ def test_straight_shapes_are_not_told(reading: Reading, geodatabase) -> None:
         reading(content, "gdb")
     read = reading(content, "gdb", layer="other")
     assert (len(read.rows), read.warnings) == (2, [])
+
+
+@pytest.mark.parametrize("place", ["data/2025/lots.gdb", "LOTS.GDB"])
+def test_a_geodatabase_may_stand_anywhere_in_its_zip_file(reading: Reading, geodatabase, place: str) -> None:
+    assert len(reading(geodatabase(place, lots=[surface(POLYGON)]), "gdb").rows) == 1
+
+
+def test_of_several_geodatabases_none_is_guessed(reading: Reading, geodatabase) -> None:
+    content = io.BytesIO(geodatabase("a/lots.gdb", lots=[surface(POLYGON)]))
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.writestr("b/other.gdb/gdb", b"x")
+    with pytest.raises(ValueError, match=r"holds 2 geodatabases \(a/lots.gdb, b/other.gdb\)"):
+        reading(content.getvalue(), "gdb")
