@@ -59,5 +59,5 @@ class Server:
 
     def run_page(self, flow_run_id: str) -> str:
         """Where the UI shows a flow run."""
-        ui = os.environ.get("PREFECT_UI_URL") or self.url.removesuffix("/api")
+        ui = os.environ.get("PREFECT_UI_URL") or f"{self.url.removesuffix('/api')}/v2"
         return f"{ui}/runs/flow-run/{flow_run_id}"
