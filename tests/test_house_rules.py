@@ -66,7 +66,7 @@ def below(name: str, package: str) -> bool:
 
 STAGE_FOLDERS = (
     *("flows/tables", "flows/build/stages", "flows/build/planning"),
-    *("flows/activity/stages", "flows/ingest/stages"),
+    *("flows/activity/stages", "flows/ingest/stages", "flows/stream_writer/stages"),
 )
 MAY_IMPORT = {
     "larder": ("larder",),
@@ -75,6 +75,7 @@ MAY_IMPORT = {
     "flows/build": ("larder", "flows.tables", "flows.build"),
     "flows/activity": ("larder", "flows.tables", "flows.activity"),
     "flows/ingest": ("larder", "flows.tables", "flows.ingest"),
+    "flows/stream_writer": ("larder", "flows.tables", "flows.stream_writer"),
     "cli": ("larder", "blocks", "flows", "cli"),
     "stack": ("larder", "blocks", "flows", "cli", "stack"),
 }
