@@ -14,7 +14,8 @@ def wants_json(words: Sequence[str]) -> bool:
 def errors_of_the_world() -> tuple[type[Exception], ...]:
     """What is nobody's mistake in what was written: a store, a server, a catalog that does not answer."""
     from cli.server import ServerMissing
+    from larder.refusal import OutsideUnreachable
     from larder.s3 import StoreNotConfiguredError
     from larder.store import StoreError
 
-    return (StoreError, ServerMissing, StoreNotConfiguredError, ConnectionError)
+    return (StoreError, ServerMissing, StoreNotConfiguredError, OutsideUnreachable, ConnectionError)

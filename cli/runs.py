@@ -115,7 +115,7 @@ def _tell(document: Mapping[str, Any], told: set[tuple[str, str]]) -> None:
 def _answered(show: Callable[[Server], int]) -> int:
     import httpx
 
-    elsewhere = (*errors_of_the_world(), httpx.HTTPError)
+    elsewhere: tuple[type[Exception], ...] = (*errors_of_the_world(), httpx.HTTPError)
     try:
         return show(Server())
     except RefusedError as error:

@@ -48,3 +48,7 @@ class RefusedError(Exception):
             return f"{self.file}: {self.problems[0]}."
         listed = "".join(f"\n  {problem}." for problem in self.problems)
         return f"{self.file}: {len(self.problems)} problems:{listed}"
+
+
+class OutsideUnreachable(Exception):  # noqa: N818
+    """Something outside, as a catalog or an API, did not answer. Trying again can help."""

@@ -20,6 +20,7 @@ from flows.build.planning.versions import is_alias, order
 from flows.build.unpacking import GZIP, Limits, NotTakenError, require_known_encoding, unpack
 from flows.tables.file_types import FileType
 from larder.names import is_plain_name
+from larder.refusal import OutsideUnreachable
 
 Found = TypeVar("Found")
 
@@ -37,7 +38,7 @@ _READ_SECONDS = 15
 _UNREACHABLE = (OSError, ValueError, ImportError, aiohttp.ClientError, BotoCoreError, ClientError)
 
 
-class CatalogUnreachable(Exception):  # noqa: N818
+class CatalogUnreachable(OutsideUnreachable):
     """The catalog did not answer. Trying again can help."""
 
     def __init__(self, url: str, cause: str) -> None:

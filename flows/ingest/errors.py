@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from larder.refusal import OutsideUnreachable
+
 
 class SourceError(Exception):
     """A source cannot be taken as it is. Trying again does not help.
@@ -24,7 +26,7 @@ class ForbiddenError(SourceError):
     """A URL, a redirect or an address that the configuration does not allow."""
 
 
-class SourceUnreachable(Exception):  # noqa: N818
+class SourceUnreachable(OutsideUnreachable):
     """A source did not answer, or not to its end. Trying again can help.
 
     Attributes:
