@@ -1,6 +1,7 @@
 """What stages are given besides their arguments: limits, and what there is on this machine."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from pydantic import SecretStr
@@ -26,7 +27,7 @@ def bounds_of(now: Settings) -> Bounds:
         input_bytes=now.input_bytes,
         input_memory_bytes=now.input_memory_bytes,
         memory_bytes=now.memory_bytes or int(measures.memory_there_is() * SHARE_OF_MEMORY),
-        memory_file=now.home / "leases" / "memory",
+        memory_file=Path(tempfile.gettempdir()) / f"larder-memory-{os.getuid()}",
         keep_free_bytes=now.keep_free_bytes,
     )
 

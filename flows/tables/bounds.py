@@ -33,7 +33,7 @@ class Bounds(Frozen):
     memory_bytes: int | None = None
     """How much memory all stages that run at once share."""
     memory_file: Path | None = None
-    """Where the processes of this machine agree on who has how much of it."""
+    """Where the processes of this machine, or of this container, agree on who has how much of it."""
     keep_free_bytes: int = 0
     """How much of the disk no stage may fill."""
 

@@ -28,8 +28,8 @@ def memory_share(bounds: Bounds, wanted_bytes: int, say: Say) -> Iterator[None]:
         return
     parts = max(bounds.memory_bytes // PART_BYTES, 1)
     wanted = min(-(-wanted_bytes // PART_BYTES), parts)
-    bounds.memory_file.parent.mkdir(parents=True, exist_ok=True)
-    opened = os.open(bounds.memory_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    opened = os.open(bounds.memory_file, flags, 0o600)
     try:
         _wait(opened, wanted, parts, say)
         yield

@@ -102,7 +102,7 @@ def test_a_model_meets_its_limits_and_says_whose_they_are(one: Table, tmp_path: 
 
 
 def test_memory_is_shared_and_waited_for(tmp_path: Path) -> None:
-    bounds = Bounds(memory_bytes=4 * PART_BYTES, memory_file=tmp_path / "leases" / "memory")
+    bounds = Bounds(memory_bytes=4 * PART_BYTES, memory_file=tmp_path / "memory")
     said: list[str] = []
 
     class WaitedError(Exception):
