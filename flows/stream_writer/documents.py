@@ -80,7 +80,7 @@ def swap(store: Store, name: str, content: bytes, etag: str | None) -> bool:
     """Write an object if it still has this ETag, or, for None, is not there yet; whether it was written."""
     condition = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
     try:
-        store._ask(  # noqa: SLF001
+        store.ask(
             name,
             lambda: store.client.put_object(
                 Bucket=store.bucket, Key=name, Body=content, ContentType=MEDIA_TYPE, **condition

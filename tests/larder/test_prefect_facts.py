@@ -27,12 +27,12 @@ from prefect.transactions import (
 from prefect_aws import S3Bucket
 
 from blocks.storage import BUCKET_BLOCK, register_blocks
-from larder.orchestration.task import ResultSerializer
+from larder.orchestration.task import ResultSerializer, task_of
 from larder.pipeline import pipeline
 from larder.settings import Settings
 from tests.recipes import Bucket
 from tests.services import Store
-from tests.tiny import Executed, drawn
+from tests.tiny import Executed, call_of, drawn
 
 pytestmark = pytest.mark.usefixtures("quick", "prefect_server")
 
@@ -198,7 +198,7 @@ def test_a_state_read_from_the_server_gives_the_stages_value(executed: Executed,
 
     @pipeline(name="facts")
     def one() -> None:
-        state = drawn(3, return_state=True)
+        state = task_of(drawn)(call_of(drawn, seed=3), return_state=True)
         seen.extend([state.state_details.task_run_id, state.result()])
 
     one()

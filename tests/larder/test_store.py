@@ -16,10 +16,11 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from larder import parts as module
 from larder import s3 as clients
-from larder import store as module
+from larder.checksums import PART_BYTES
 from larder.settings import CHECKOUT
-from larder.store import PART_BYTES, Absent, Damaged, Patience, Store, StoreError, Unreachable, sums_of
+from larder.store import Absent, Damaged, Patience, Store, StoreError, Unreachable, sums_of
 from stack.ports import HOST, free_ports
 from tests import services
 from tests.proxy import PASSING_REFUSALS, REFUSALS, Kind, Proxy, Refusal, Times, proxied

@@ -1,0 +1,40 @@
+"""How long a store that does not answer is waited for."""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+
+SAID_PAUSE_SECONDS = 1.0
+SAY_EVERY_SECONDS = 30.0
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Patience:
+    """How long the store may go on failing, in seconds of the clock, over all calls and threads together."""
+
+    seconds: float
+    counted_until: float = 0.0
+    said_at: float = 0.0
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def wait(self, failing_since: float, pause_seconds: float, about: str) -> bool:
+        """Sleep before the next attempt; False where no time is left for one.
+
+        Args:
+            failing_since: when the attempt began that failed, on the monotonic clock
+            about: what is waited for, for the log
+        """
+        with self.guard:
+            now = time.monotonic()
+            self.seconds -= max(0.0, now - max(failing_since, self.counted_until))
+            self.counted_until = max(now, self.counted_until)
+            if self.seconds <= 0:
+                return False
+            pause = min(pause_seconds, self.seconds)
+            if now - self.said_at > SAY_EVERY_SECONDS and pause >= SAID_PAUSE_SECONDS:
+                self.said_at = now
+                log.warning("Waiting for the object store: %s. It is given %.0f s more.", about, self.seconds)
+        time.sleep(pause)
+        return True
