@@ -82,5 +82,8 @@ class CategoriesFailedError(Exception):
 
 
 def _listed(whole: str, parts: str, failures: Mapping[str, Exception], count: int) -> str:
-    lines = [f"{name}: {error or type(error).__name__}" for name, error in failures.items()]
-    return f"{whole}: {len(failures)} of {count} {parts} failed.\n" + "\n".join(lines)
+    lines = [f"{whole}: {len(failures)} of {count} {parts} failed."]
+    for name, error in failures.items():
+        text = str(error) or type(error).__name__
+        lines.append(text if text.startswith(f"{name}: ") else f"{name}: {text}")
+    return "\n".join(lines)
