@@ -63,7 +63,7 @@ def _test(_: Home, arguments: Arguments) -> int:
 
 def _doctor(home: Home, arguments: Arguments) -> int:
     _mode(home, arguments)
-    return 0 if doctor.examine(doctor.running(home)) else 1
+    return 0 if doctor.examine(doctor.running(home), as_json=arguments.as_json) else 1
 
 
 def _login(home: Home, arguments: Arguments) -> int:

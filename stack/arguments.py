@@ -11,7 +11,7 @@ USAGE = """\
 usage: ./setup.sh [--docker | --local]      start the stack, create the blocks, deploy; print the URLs
        ./setup.sh run [RECIPE]              all of that, then build RECIPE (recipe.yml) on the worker
        ./setup.sh test [ARGUMENT...]        install and run all tests; the arguments go to pytest
-       ./setup.sh doctor                    check everything that is running
+       ./setup.sh doctor [--json]           check everything that is running
        ./setup.sh login                     print what to type where a page asks for a login
        ./setup.sh down [--volumes [--yes]]  end what was started; --volumes removes its data too, and asks
                                             before unless --yes is given
@@ -33,6 +33,8 @@ class Arguments:
     """The recipe of `run`, or what `test` hands to pytest."""
     yes: bool = False
     """Whether to remove data without a question."""
+    as_json: bool = False
+    """Whether the doctor answers with one JSON document."""
 
 
 class UsageError(ValueError):
@@ -66,6 +68,7 @@ def _parse(words: list[str]) -> Arguments:
     modes.add_argument("--local", dest="mode", action="store_const", const="local")
     parser.add_argument("--volumes", action="store_true")
     parser.add_argument("--yes", action="store_true")
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("-h", "--help", action="store_true")
     found = parser.parse_intermixed_args(words)
     command, *rest = found.words or ["start"]
@@ -79,4 +82,6 @@ def _parse(words: list[str]) -> Arguments:
         raise UsageError("--volumes belongs to down")
     if found.yes and not found.volumes:
         raise UsageError("--yes belongs to down --volumes")
-    return Arguments(command, found.mode, found.volumes, tuple(rest), found.yes)
+    if found.json and command != "doctor":
+        raise UsageError("--json belongs to doctor")
+    return Arguments(command, found.mode, found.volumes, tuple(rest), found.yes, found.json)

@@ -10,6 +10,16 @@ REDIS_ASKED = (
     "REDISCLI_AUTH=$LEASES_PASSWORD timeout 5 redis-cli --user larder set larder:doctor 1 px 1000 "
     '|| echo "no answer within 5 s"'
 )
+LISTENERS = ("reactive-triggers", "task-run-recorder")
+DEAF_MILLISECONDS = 60_000
+LISTENERS_ASKED = (
+    "export REDISCLI_AUTH=$PREFECT_PASSWORD\n"
+    f"for group in {' '.join(LISTENERS)}; do\n"
+    "timeout 5 redis-cli --user prefect xinfo consumers events $group"
+    ' | grep --after-context 1 "^idle$" | grep "^[0-9]" | sed "s/^/$group /"\n'
+    "done"
+)
+"""For how many milliseconds each reader of the events has asked for none, a line each; dead ones too."""
 
 
 def mend(log: Path) -> list[str]:
@@ -34,7 +44,22 @@ def wrong_with_redis() -> str | None:
     return None if said == "OK" else said
 
 
+def wrong_with_services() -> str | None:
+    """Which of Prefect's services does not read its events any more; None where all do."""
+    try:
+        said = compose.ask("exec", "-T", "redis", "sh", "-c", LISTENERS_ASKED, seconds=REDIS_SECONDS)
+    except SetupError as error:
+        return str(error).strip().splitlines()[-1]
+    idle: dict[str, int] = {}
+    for line in said.splitlines():
+        group, _, milliseconds = line.partition(" ")
+        idle[group] = min(int(milliseconds), idle.get(group, DEAF_MILLISECONDS * 10))
+    deaf = [name for name in LISTENERS if idle.get(name, DEAF_MILLISECONDS + 1) > DEAF_MILLISECONDS]
+    return f"{', '.join(deaf)} read nothing for {DEAF_MILLISECONDS // 1000} s" if deaf else None
+
+
 def _wrong_with(container: compose.Container) -> str | None:
     if container.health == "unhealthy":
         return "it was unhealthy"
-    return wrong_with_redis() if container.service == "redis" else None
+    asked = {"redis": wrong_with_redis, "prefect-services": wrong_with_services}
+    return asked[container.service]() if container.service in asked else None

@@ -43,11 +43,10 @@ class Worker(ProcessWorker):
         return "larder-process"
 
     async def _submit_run(self, flow_run: "FlowRun") -> None:
+        """Take a run. Interrupted, the claim stays: nobody else knows that the run was taken."""
         self.claims.claim(str(flow_run.id))
-        try:
-            await super()._submit_run(flow_run)
-        finally:
-            self.claims.forget(str(flow_run.id), unless_begun=True)
+        await super()._submit_run(flow_run)
+        self.claims.forget(str(flow_run.id), unless_begun=True)
 
     async def run(
         self,

@@ -2,9 +2,11 @@
 
 import shutil
 import socket
+import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -41,6 +43,7 @@ def probe() -> None:
         "worker": socket.gethostname(),
         "time": time.time(),
         "free_bytes": shutil.disk_usage(settings().home).free,
+        "free_temporary": _free_part(Path(tempfile.gettempdir())),
         "bucket": _tried(lambda: bucket(client)),
         "lease": _tried(leases),
     }
@@ -71,6 +74,11 @@ def leases() -> Found:
     with lease(name):
         held = keeper.taken(name)
     return {"kept_in": "Redis" if settings().redis_url else "files", "works": held and not keeper.taken(name)}
+
+
+def _free_part(folder: Path) -> float:
+    usage = shutil.disk_usage(folder)
+    return usage.free / usage.total
 
 
 def _is_refused(store: Any) -> bool:

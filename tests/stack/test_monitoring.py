@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stack.doctor import MONITORED
+from stack.container_checks import MONITORED
 from tests.deployed import DASHBOARD, Deployed, in_docker, until
 
 pytestmark = in_docker
