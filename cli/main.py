@@ -28,6 +28,7 @@ COMMANDS = {
     "status": "cli.runs:status",
     "logs": "cli.runs:logs",
     "new": "cli.new:new",
+    "medallion": "cli.medallion:medallion",
     "doctor": "cli.doctor:doctor",
 }
 """Where each command is; its module is imported once it is named."""
@@ -41,6 +42,7 @@ SHORT = {
     "status": "Say how a run stands.",
     "logs": "Print the log of a run.",
     "new": "Write the skeleton of a new pipeline.",
+    "medallion": "Samples and configurations of the pipeline medallion.",
     "doctor": "Check that everything works.",
 }
 
