@@ -11,7 +11,6 @@ from flows.medallion.seeding import jobs_below, put_into_landing, seeded_workflo
 from larder.configuration import MOST_CHARACTERS
 from larder.connection import open_store
 from larder.names import is_plain_name
-from larder.refusal import Problem, RefusedError
 from larder.settings import settings
 
 WORKFLOW = "customer-data"
@@ -63,19 +62,16 @@ def seed(workflow_id: str, files: Path, land: bool) -> None:
     """Write a workflow's configuration for files: their jobs, keys, and the foreign keys that hold."""
     target = CONFIGURATIONS.folder / f"{workflow_id}.yml"
     if target.exists():
-        raise RefusedError(
-            "larder medallion seed", Problem("--workflow-id", f"{target}", "a workflow of no file yet")
-        )
+        raise click.BadParameter(f"{target} is there already", param_hint="--workflow-id")
     try:
         jobs = jobs_below(files)
     except FileNotFoundError as error:
-        raise RefusedError(
-            "larder medallion seed", Problem("--files", str(error), "files of jobs")
-        ) from error
+        raise click.BadParameter(str(error), param_hint="--files") from error
     text = seeded_workflow(workflow_id, jobs)
     if len(text) > MOST_CHARACTERS:
-        valid = f"at most {MOST_CHARACTERS:,}, which a Prefect Variable holds"
-        raise RefusedError("larder medallion seed", Problem("--files", f"{len(text):,} characters", valid))
+        found = f"the configuration would have {len(text):,} characters"
+        valid = f"a Prefect Variable holds {MOST_CHARACTERS:,}"
+        raise click.BadParameter(f"{found}; {valid}", param_hint="--files")
     target.write_text(text)
     print(target)
     for name in put_into_landing(open_store(settings()), workflow_id, jobs) if land else ():

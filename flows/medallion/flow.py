@@ -98,7 +98,7 @@ def submitted(workflow: Workflow, name: str, jobs: Mapping[str, Submitted]) -> S
         job.primary_keys,
         job.load_mode,
         parents={parent: jobs[parent].silver.table for parent in job.foreign_jobs},
-        after=[jobs[parent].gold.rows_in for parent in job.parents],
+        after=[columns.columns, *(jobs[parent].gold.rows_in for parent in job.parents)],
         label=name,
     )
     others = {parent: jobs[parent].silver.table for parent in job.parents}

@@ -38,7 +38,7 @@ def silver(  # noqa: PLR0913, PLR0917
     primary_keys: Sequence[str],
     load_mode: LoadMode,
     parents: Mapping[str, Table],
-    after: Sequence[int] = (),  # noqa: ARG001
+    after: Sequence[object] = (),  # noqa: ARG001
     *,
     say: Callable[[str], object] = print,
     scratch: Path,
@@ -53,7 +53,7 @@ def silver(  # noqa: PLR0913, PLR0917
         bronze: one table for each file.
         digests: what tells the content of these files apart.
         parents: the silver of the jobs that foreign keys name.
-        after: something of each job that comes first; waiting for it is all.
+        after: something of each stage that comes first; waiting for it is all.
 
     Raises:
         QualityError: if a rule fails the run, or a rule or key names a column that is not there.
