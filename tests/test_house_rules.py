@@ -67,6 +67,7 @@ def below(name: str, package: str) -> bool:
 STAGE_FOLDERS = (
     *("flows/tables", "flows/build/stages", "flows/build/planning"),
     *("flows/activity/stages", "flows/ingest/stages", "flows/stream_writer/stages"),
+    *("flows/medallion/stages", "flows/medallion/workflow"),
 )
 MAY_IMPORT = {
     "larder": ("larder",),
@@ -76,6 +77,7 @@ MAY_IMPORT = {
     "flows/activity": ("larder", "flows.tables", "flows.activity"),
     "flows/ingest": ("larder", "flows.tables", "flows.ingest"),
     "flows/stream_writer": ("larder", "flows.tables", "flows.stream_writer"),
+    "flows/medallion": ("larder", "flows.tables", "flows.medallion"),
     "cli": ("larder", "blocks", "flows", "cli"),
     "stack": ("larder", "blocks", "flows", "cli", "stack"),
 }

@@ -1,4 +1,4 @@
-"""Which workflow, and which part of it, a run is asked for."""
+"""Which workflows there are, and which part of one a run is asked for."""
 
 import glob
 from collections.abc import Sequence
@@ -8,7 +8,6 @@ from pydantic import ValidationError
 
 from flows.medallion.workflow.schema import Job, Workflow
 from larder.configuration import Configurations
-from larder.names import is_plain_name
 from larder.refusal import Problem, RefusedError
 
 CONFIGURATIONS = Configurations(
@@ -16,23 +15,19 @@ CONFIGURATIONS = Configurations(
     folder=Path(__file__).parent / "configuration",
     model=Workflow,
     default="customer-data",
+    called="workflow-id",
 )
 PARAMETERS = "parameters of medallion"
 
 
 def asked_workflow(
-    configuration: Workflow,
-    workflow_id: str | None,
-    job_id: str | None,
-    landing_key: str | None,
-    primary_keys: Sequence[str],
+    workflow: Workflow, job_id: str | None, landing_key: str | None, primary_keys: Sequence[str]
 ) -> Workflow:
-    """The workflow that a run is asked for, with what is said of one job put in.
+    """The workflow with what is said of one of its jobs put in.
 
     Raises:
-        RefusedError: if there is no such workflow or job, or what is said needs a job.
+        RefusedError: if there is no such job, or what is said needs a job.
     """
-    workflow = _named(configuration, workflow_id, job_id)
     if job_id is None:
         given = {"landing_key": landing_key, "primary_keys": list(primary_keys)}
         for name, value in given.items():
@@ -55,23 +50,6 @@ def asked_workflow(
         expected = error.errors()[0]["msg"]
         raise RefusedError(PARAMETERS, Problem("primary_keys", ", ".join(primary_keys), expected)) from error
     return workflow.model_copy(update={"jobs": {**workflow.jobs, job_id: changed}})
-
-
-def _named(configuration: Workflow, workflow_id: str | None, job_id: str | None) -> Workflow:
-    if workflow_id in (None, configuration.workflow_id):
-        return configuration
-    if workflow_id in CONFIGURATIONS.names():
-        return CONFIGURATIONS.read(workflow_id)
-    if job_id is None:
-        valid = (
-            f"one of {', '.join(CONFIGURATIONS.names())}; a workflow without a configuration needs a job_id"
-        )
-        raise RefusedError(PARAMETERS, Problem("workflow_id", str(workflow_id), valid))
-    for name, value in (("workflow_id", str(workflow_id)), ("job_id", job_id)):
-        if not is_plain_name(value):
-            valid = "at most 100 ASCII letters, digits, '_', '.', '-', beginning with a letter or digit"
-            raise RefusedError(PARAMETERS, Problem(name, value, valid))
-    return Workflow(workflow_id=str(workflow_id), jobs={job_id: Job()})
 
 
 def _pattern(workflow_id: str, job_id: str, landing_key: str) -> str:

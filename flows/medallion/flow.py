@@ -45,7 +45,6 @@ class Submitted:
 )
 def medallion(
     configuration: Workflow,
-    workflow_id: str | None = None,
     job_id: str | None = None,
     landing_key: str | None = None,
     primary_keys: Sequence[str] = (),
@@ -54,12 +53,11 @@ def medallion(
 
     Args:
         configuration: the workflow, or what its configuration is called
-        workflow_id: another workflow than the configuration's; one without a configuration needs a job_id
         job_id: one job; those that it needs come before it
         landing_key: one file of that job, below `landing/<workflow_id>/<job_id>/`
         primary_keys: of that job, in place of those that its configuration names
     """
-    workflow = asked_workflow(configuration, workflow_id, job_id, landing_key, primary_keys)
+    workflow = asked_workflow(configuration, job_id, landing_key, primary_keys)
     about(workflow_id=workflow.workflow_id)
     jobs: dict[str, Submitted] = {}
     for name in in_order(workflow.jobs, [job_id] if job_id else workflow.jobs):

@@ -107,28 +107,20 @@ def test_what_is_wrong_is_told_with_its_place(case: str) -> None:
 
 
 def test_what_is_said_of_one_job_is_put_into_it() -> None:
-    workflow = asked_workflow(read(), None, "orders", "landing/shop/orders/may.csv", ["code"])
+    workflow = asked_workflow(read(), "orders", "landing/shop/orders/may.csv", ["code"])
     assert workflow.jobs["orders"].files == "may.csv"
     assert workflow.jobs["orders"].primary_keys == ("code",)
     assert workflow.jobs["customers"] == read().jobs["customers"]
-
-
-def test_a_workflow_without_a_configuration_has_the_one_job_that_is_asked_for() -> None:
-    workflow = asked_workflow(read(), "trial", "sales", None, ["id"])
-    assert (workflow.workflow_id, list(workflow.jobs)) == ("trial", ["sales"])
-    assert workflow.jobs["sales"].primary_keys == ("id",)
-    assert asked_workflow(read(), "customer-data", None, None, ()).jobs.keys() >= {"orders", "customers"}
+    assert asked_workflow(read(), None, None, ()) == read()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((None, "ordrs", None, ()), "found ordrs; expected one of orders, reports"),
-        ((None, None, "a.csv", ()), "a job_id beside landing_key"),
-        ((None, None, None, ("id",)), "a job_id beside primary_keys"),
-        (("trial", None, None, ()), "a workflow without a configuration needs a job_id"),
-        (("../x", "a", None, ()), "at most 100 ASCII letters"),
-        ((None, "orders", "landing/other/orders/a.csv", ()), "a file below landing/shop/orders/"),
+        (("ordrs", None, ()), "found ordrs; expected one of orders, reports"),
+        ((None, "a.csv", ()), "a job_id beside landing_key"),
+        ((None, None, ("id",)), "a job_id beside primary_keys"),
+        (("orders", "landing/other/orders/a.csv", ()), "a file below landing/shop/orders/"),
     ],
 )
 def test_what_cannot_be_asked_for_is_told(arguments: tuple[Any, ...], said: str) -> None:
