@@ -1,6 +1,7 @@
 """The stages of the pipeline, made from the functions in `stages`: each function is one."""
 
 import inspect
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from types import ModuleType
@@ -19,13 +20,14 @@ Returned = TypeVar("Returned", bound=Output)
 Function = Callable[..., Output]
 
 FOLDER = "activity"
+_log = logging.getLogger(__name__)
 
 
 def version_of(name: str, context: Context, arguments: Mapping[str, object]) -> str:
     """Which version of a source there is now, asked of the API."""
     last = newest_pages(context.store, f"results/{FOLDER}/{name}-")
     place, reading = cast(Source, arguments["source"]), cast(Reading, arguments["reading"])
-    return version(name, place, last, reading.limits, reading.refresh)
+    return version(name, place, last, reading.limits, reading.refresh, _log.warning)
 
 
 def source(function: Function) -> Definition[Output]:
