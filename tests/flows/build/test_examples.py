@@ -69,23 +69,23 @@ def test_the_map_of_the_example(example: Product) -> None:
 
 @pytest.mark.parametrize("example", ["examples/report/recipe.yml"], indirect=True)
 def test_commands_of_the_example(example: Product, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="prefect.flow_runs"):
+    with caplog.at_level("INFO", logger="prefect.task_runs"):
         example.build()
     services = example.published["services.csv"].decode().splitlines()
     assert services[0] == "service,branches"
     assert "cooling center,2" in services
-    assert "show: cooling center: 2" in [record.getMessage() for record in caplog.records]
+    assert "command show: cooling center: 2" in [record.getMessage() for record in caplog.records]
 
 
 @pytest.mark.parametrize("example", ["examples/dbt/recipe.yml"], indirect=True)
 def test_dbt_of_the_example(example: Product, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="prefect.flow_runs"):
+    with caplog.at_level("INFO", logger="prefect.task_runs"):
         example.build()
     assert "cooling center,2" in example.published["services.csv"].decode().splitlines()
     branches = list(csv.DictReader(io.StringIO(example.published["branches.csv"].decode())))
     assert [branch["neighborhood"] for branch in branches] == ["Williamsburg", "Windsor Terrace"]
     said = [record.getMessage() for record in caplog.records]
-    assert any(re.match(r"dbt_build: .*PASS unique_services_service", line) for line in said)
+    assert any(re.match(r"command dbt_build: .*PASS unique_services_service", line) for line in said)
     assert any("Done. PASS=8 WARN=0 ERROR=0" in line for line in said)
 
 
