@@ -29,6 +29,7 @@ from larder.action import action
 from larder.forecast import EndsHereError
 from larder.pipeline import pipeline
 from larder.published import PUBLISH_FOLDER, PublishedFolder
+from larder.refusal import RefusedError
 from larder.stage import Pending, StageFailed, about, gather, stage
 
 robots, links = stage(definitions.ROBOTS), stage(definitions.LINKS)
@@ -59,7 +60,7 @@ class Came:
             origin = one.origin
             try:
                 self.done.append(archive(origin, one.received, one.beside, label=origin.label))
-            except StageFailed as error:
+            except (StageFailed, RefusedError) as error:
                 self.failed[origin.request.name] = error
 
 

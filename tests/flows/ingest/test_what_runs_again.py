@@ -10,7 +10,7 @@ from tests.flows.ingest.observed import Observed
 
 Change = Callable[[Observed], object]
 FILE_STAGES = ("download branches", "download report")
-PAGE_STAGES = ("robots home", "download home", "links home", "download followed")
+PAGE_STAGES = ("robots home", "download home", "links home")
 
 
 @dataclass(frozen=True)
@@ -118,3 +118,28 @@ def test_what_runs_again_of_files(finished: Observed, row: Row) -> None:
     again = finished.run(category="scheduled_files", **row.options)
     assert again.error is None
     assert again.row(*FILE_STAGES) == row.expected
+
+
+PAGE_ROWS = (
+    Row("nothing changed", nothing, "RRR unchanged unchanged"),
+    Row("the page changed, its links did not", changed("/pages/home"), "RXX new unchanged"),
+    Row("a file that it links to changed", changed("/files/branches.csv"), "RRR unchanged new"),
+    Row("other rules in robots.txt", told("/robots.txt", body="Disallow: /x"), "XRR unchanged unchanged"),
+)
+
+
+@pytest.mark.parametrize("row", PAGE_ROWS, ids=lambda row: row.case)
+def test_what_runs_again_of_pages(finished: Observed, row: Row) -> None:
+    row.change(finished)
+    again = finished.run(category="pages", **row.options)
+    assert again.error is None
+    assert again.row(*PAGE_STAGES) == row.expected
+
+
+def test_nothing_to_do_is_foreseen_without_a_run(finished: Observed) -> None:
+    finished.categories["public_apis"]["sources"].pop(0)
+    finished.categories["scheduled_files"]["sources"].pop()
+    foreseen = finished.foresee()
+    assert foreseen.nothing_to_do
+    stages = {entry.stage for entry in foreseen.entries}
+    assert stages >= {"download", "read", "robots", "links", "take", "archive"}
