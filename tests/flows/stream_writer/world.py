@@ -121,7 +121,7 @@ class Process:
             local = batch.model_copy(update={"file": self._get(batch.file)})
             event, types = configuration.event, configuration.types
             written = self.persisted(
-                ("write", keys.digest(batch.model_dump(mode="json")), world.version),
+                ("write", keys.digest(batch.model_dump(mode="json")), str(types)),
                 lambda scratch: write(stream.name, local, event, types, scratch),
             )
             commit = Commit(self.store, stream.name, Path(tempfile.mkdtemp(dir=world.scratch)))
@@ -174,6 +174,8 @@ class World:
     instant: datetime = NOW
     version: int = 0
     clock: int = FIRST_MILLISECOND
+    claim_after_seconds: float = 0
+    types: dict[str, dict[str, str]] = field(default_factory=lambda: dict(TYPES))
     seen: dict[str, Counter[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -181,11 +183,11 @@ class World:
         self.reader = duckdb.connect(":memory:", config={"threads": 1})
 
     def configuration(self, limit: int) -> Configuration:
-        types = TYPES if self.version % 2 == 0 else {**TYPES, "follow": {"did": "text"}}
+        types = self.types if self.version % 2 == 0 else {**self.types, "follow": {"did": "text"}}
         return Configuration(
             streams=(self.name,),
             types=types,
-            claim_after_seconds=0,
+            claim_after_seconds=self.claim_after_seconds,
             limits=Limits(batch_messages=limit),
         )
 
@@ -205,6 +207,11 @@ class World:
         self.redis.xadd(self.name, {b"event": payload}, id=f"{self.clock}-0")
         self.put_in[Message(f"{self.clock}-0", fields).identity] = "once"
         return f"{self.clock}-0"
+
+    def put_many(self, count: int) -> None:
+        """Posts, a second apart and more."""
+        for number in range(count):
+            self.put(0, 0, "post", number)
 
     def visible(self) -> Counter[str]:
         """The ids of all rows that a reader of the folder sees."""
