@@ -36,11 +36,6 @@ def xlsx_to_parquet(
     return list(text.warnings)
 
 
-def sheet_to_csv(source: Path, text: Path, custom: Mapping[str, Any]) -> Path:
-    """Write the table of a sheet as plain CSV, as `text`; `sheet_text` also tells what to know of it."""
-    return sheet_text(source, text, custom).file.rename(text)
-
-
 def sheet_text(source: Path, target: Path, custom: Mapping[str, Any]) -> CsvText:
     """Write the table of a sheet as plain CSV beside `target`.
 

@@ -12,7 +12,7 @@ from flows.tables.complaints import complaint
 from flows.tables.csv_reader import CsvText, csv_text
 from flows.tables.file_types import FileType
 from flows.tables.json_reader import json_to_parquet
-from flows.tables.sheets_reader import sheet_to_csv
+from flows.tables.sheets_reader import sheet_text
 from flows.tables.table import renamed, rows_of, selected
 
 NOT_CONVERTED = re.compile(
@@ -62,11 +62,9 @@ def opened(
         raise ValueError("it is empty; expected is a file with a header and rows")
     kind, beside = file_type(source_file, options), scratch / "opened.parquet"
     if kind in (FileType.CSV, FileType.XLSX):
-        given = options.options
-        if kind is FileType.XLSX:
-            file, given = sheet_to_csv(file, scratch / "sheet.csv", given), {"delimiter": ","}
-        text = csv_text(file, beside, given)
-        return Source(text.rows, text, tuple(renamed(list(text.given))))
+        read = csv_text if kind is FileType.CSV else sheet_text
+        text = read(file, beside, options.options)
+        return Source(text.rows, text, text.warnings)
     if kind is FileType.JSON:
         warnings = json_to_parquet(connection, file, beside, options.options)
         return Source(rows_of(beside), None, tuple(warnings))
