@@ -62,11 +62,10 @@ class Answer:
 
 @contextmanager
 def executor_for(settings: Settings, store: Store, scratch: Scratch) -> Iterator[Executor]:
-    """The executor that the settings ask for."""
+    """The executor that the settings ask for. Processes are spawned: a fork of threads can inherit held locks."""
     if settings.runner == "threads":
         yield InThisProcess(store, scratch)
         return
-    # A process forked from one with threads can inherit a lock that nobody lets go of.
     with ProcessPoolExecutor(settings.parallel, mp_context=get_context("spawn")) as processes:
         yield InProcesses(processes)
 

@@ -178,7 +178,6 @@ class ForecastReader:
         try:
             ahead = action.look(self._context(dict(self.labels)), *given)
         except KeyError:
-            # A value that was computed in memory is no result that an action could compare with.
             reason = "depends on what is resolved anew"
             return Entry(action.name, label, None, Will.RUN, reason, is_action=True), Unknown(named)
         will = Will.RUN if ahead.value is None else Will.REUSE

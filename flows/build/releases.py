@@ -38,7 +38,6 @@ class Releases:
         except Absent:
             return None
         except Damaged as damage:
-            # One damaged version must not stop the build that would repair it.
             log.warning("%s It is left out of the releases of %s.", damage, self.product)
             return None
 

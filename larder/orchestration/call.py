@@ -33,6 +33,7 @@ class StageCall:
         self.label = label
         self.labels = dict(run.labels)
         self.error: Exception | None = None
+        self._no_address: Exception | None = None
 
     def __str__(self) -> str:
         return title(self.definition.stage, self.label)
@@ -49,10 +50,16 @@ class StageCall:
         Raises:
             NoKeyError: an argument, or the stage's code, has no digest.
         """
+        if self._no_address is not None:
+            raise self._no_address
         run = self.run
-        return address_of(
-            self.definition, self.label, self.given, self.labels, run.info.id, run.known.by_digest
-        )
+        try:
+            return address_of(
+                self.definition, self.label, self.given, self.labels, run.info.id, run.known.by_digest
+            )
+        except Exception as error:
+            self._no_address = error
+            raise
 
     def reuse_or_execute(self) -> tuple[Persisted, Outcome]:
         """The result, reused if all of it is there, else made now.
@@ -66,12 +73,8 @@ class StageCall:
             try:
                 persisted, outcome, reason = self._result()
             except Exception as error:
-                seconds = time.monotonic() - began
-                self._record(outcome=Outcome.FAILED, seconds=seconds, error=str(error))
-                if isinstance(error, RefusedError):
-                    self.error = error
-                    raise
-                raise self.failed(error) from error
+                failure = self.failed(error, time.monotonic() - began)
+                raise failure from failure.__cause__
             self.error = None
             self.run.known.add(persisted)
             step = self._step(persisted, outcome, reason, time.monotonic() - began)
@@ -79,12 +82,14 @@ class StageCall:
             _log(step)
         return persisted, outcome
 
-    def failed(self, error: Exception) -> StageFailed:
-        """The failure of this call by that error."""
-        failure = StageFailed(self.definition.stage, self.label, self._key, error)
-        failure.__cause__ = error
-        self.error = failure
-        return failure
+    def failed(self, error: Exception, seconds: float = 0.0) -> Exception:
+        """The failure of this call by that error, recorded; a refusal stays what it is."""
+        self._record(outcome=Outcome.FAILED, seconds=seconds, error=str(error))
+        self.error = error
+        if not isinstance(error, RefusedError):
+            self.error = StageFailed(self.definition.stage, self.label, self._key, error)
+            self.error.__cause__ = error
+        return self.error
 
     def _result(self) -> tuple[Persisted, Outcome, str | None]:
         run, stage, address = self.run, self.definition.stage, self.address

@@ -198,7 +198,8 @@ def _transaction(call: StageCall, context: TaskRunContext) -> Transaction:
                 f"Stage {call.definition.stage!r} lost its cache policy: leave cache_policy to the stage."
             )
     except Exception as error:
-        raise call.failed(error) from error
+        failure = call.failed(error)
+        raise failure from failure.__cause__
     transaction.commit_mode = CommitMode.EAGER
     return transaction
 
