@@ -7,15 +7,16 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from flows.build.recipe.schema import Recipe
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["larder.orchestration.flow", "flows.build.flow", "tests.tiny"])
-ANSWER_SECONDS = 60
+CONTEXT.set_forkserver_preload(["larder.orchestration.flow", "tests.tiny"])
+"""What is forked must have one thread: what another thread holds locked stays locked in the child for ever.
+DuckDB and NumPy start threads where they are imported, so each child imports them itself."""
 
 
 @dataclass
@@ -47,7 +48,8 @@ class Builder:
         return answer
 
     def _next(self) -> Any:
-        assert self.told.poll(ANSWER_SECONDS), f"nothing was said after {self.heard}"
+        wait([self.told, self.process.sentinel])
+        assert self.told.poll(), f"it ended with {self.process.exitcode} after {self.heard}"
         return self.told.recv()
 
 

@@ -23,13 +23,18 @@ from stack.ports import HOST, kept_ports
 
 START_SECONDS = 600
 REAPER = """
+import pathlib
 import shutil
 import sys
-from stack.daemon import end_marked
+from stack.daemon import end_marked, end_recorded
 sys.stdin.read()
-end_marked("LARDER_TEST_HOME=" + sys.argv[1], seconds=5)
-shutil.rmtree(sys.argv[1], ignore_errors=True)
+home = pathlib.Path(sys.argv[1])
+end_marked(f"LARDER_TEST_HOME={home}", seconds=5)
+for record in home.rglob("run/*.json"):
+    end_recorded(record.parent.parent, record.stem, seconds=5)
+shutil.rmtree(home, ignore_errors=True)
 """
+"""A server may write over the environment by which it is known: what has a pid file is ended by that too."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,7 @@ def valkey_in(home: Path) -> Valkey:
     with locked(home / "ports.lock"):
         port = kept_ports(home / "ports.json", ["valkey"], in_use=["valkey"])["valkey"]
     command = (str(get_binary_path()), "--port", str(port), "--bind", HOST, "--dir", str(home), "--save", "")
+    command = (*command, "--set-proc-title", "no")
     daemon = Daemon("valkey", command, {}, home, home, lambda: answers_redis(port))
     return Valkey(f"redis://{HOST}:{port}/0", daemon)
 
