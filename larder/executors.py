@@ -62,7 +62,7 @@ class Answer:
 
 @contextmanager
 def executor_for(settings: Settings, store: Store, scratch: Scratch) -> Iterator[Executor]:
-    """The executor that the settings ask for. Processes are spawned: a fork of threads can inherit held locks."""
+    """The executor that the settings ask for; processes are spawned, as a fork can inherit a held lock."""
     if settings.runner == "threads":
         yield InThisProcess(store, scratch)
         return

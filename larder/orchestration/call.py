@@ -72,7 +72,7 @@ class StageCall:
         with self.run.activity.counted():
             try:
                 persisted, outcome, reason = self._result()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001
                 failure = self.failed(error, time.monotonic() - began)
                 raise failure from failure.__cause__
             self.error = None

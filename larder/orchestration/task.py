@@ -197,7 +197,7 @@ def _transaction(call: StageCall, context: TaskRunContext) -> Transaction:
             raise NoKeyError(
                 f"Stage {call.definition.stage!r} lost its cache policy: leave cache_policy to the stage."
             )
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         failure = call.failed(error)
         raise failure from failure.__cause__
     transaction.commit_mode = CommitMode.EAGER
