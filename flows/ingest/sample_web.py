@@ -12,9 +12,8 @@ import http.server
 import json
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
@@ -295,10 +294,6 @@ class _Answers(http.server.BaseHTTPRequestHandler):
 
 def serve(port: int = PORT) -> None:
     """Serve the sample web until it is interrupted."""
-    with serving(port) as web:
+    with serving(port) as web, suppress(KeyboardInterrupt):
         print(f"The sample web answers at {web.url}; POST {web.url}/tell tells it what to do.", flush=True)
-        try:
-            while True:
-                time.sleep(3600)
-        except KeyboardInterrupt:
-            return
+        threading.Event().wait()
