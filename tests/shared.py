@@ -1,8 +1,10 @@
-"""Files that lie beside a checkout on some machines and belong to nobody's repository."""
+"""Recipes for tests: our own, and those that lie beside a checkout on some machines, with other files there."""
 
 from larder.settings import CHECKOUT
 
 SHARED = CHECKOUT.parent / "shared"
-RECIPES = SHARED / "data" / "recipes"
+OWN_RECIPES = CHECKOUT / "tests" / "flows" / "build" / "recipes"
+"""Of our own, with the features of those that lie beside the checkout."""
+RECIPES = [*sorted(OWN_RECIPES.rglob("*.yml")), *sorted((SHARED / "data" / "recipes").rglob("*.yml"))]
 CASES = SHARED / "cases"
 ACTIVITY = SHARED / "data" / "activity"

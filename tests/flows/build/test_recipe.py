@@ -16,9 +16,7 @@ from flows.build.recipe.schema import (
 )
 from larder.refusal import RefusedError
 from larder.settings import CHECKOUT
-from tests.shared import RECIPES as SHARED_RECIPES
-
-REAL_RECIPES = sorted(SHARED_RECIPES.rglob("*.yml"))
+from tests.shared import RECIPES
 
 MINIMAL = """\
 name: Thing
@@ -56,7 +54,7 @@ def recipe(**changes):
     return Recipe.model_validate({key: value for key, value in content.items() if value is not None})
 
 
-@pytest.mark.parametrize("path", REAL_RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_in_daily_use_parse_as_they_are_and_travel_as_json(path):
     read = read_recipe(path)
     assert Recipe.model_validate(read.model_dump(mode="json")) == read

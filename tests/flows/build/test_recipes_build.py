@@ -2,24 +2,22 @@
 
 import csv
 import io
+from pathlib import Path
 
 import duckdb
 import pytest
 
 from larder.settings import CHECKOUT
 from tests.recipes import REAL, Product
-from tests.shared import RECIPES as SHARED_RECIPES
+from tests.shared import RECIPES
 from tests.wholeness import assert_whole
 
 pytestmark = pytest.mark.usefixtures("quick")
 
-GIVEN = SHARED_RECIPES
-RECIPES = sorted(str(path.relative_to(GIVEN)) for path in GIVEN.rglob("*.yml"))
 
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_every_recipe_builds_simulated_and_is_reused_behind_plan(product: Product, name: str) -> None:
-    product.file = GIVEN / name
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_builds_simulated_and_is_reused_behind_plan(product: Product, path: Path) -> None:
+    product.file = path
     first = product.build()
     assert (first.exit_code, first.publish) == (0, "published")
     assert set(first.outcomes.values()) == {"executed"}

@@ -22,9 +22,8 @@ from flows.build.stages.build import build
 from flows.build.stages.load import load
 from flows.build.stages.package import package
 from flows.tables.export import Export, Exports
-from tests.shared import RECIPES as SHARED_RECIPES
+from tests.shared import RECIPES
 
-REAL_RECIPES = sorted(SHARED_RECIPES.rglob("*.yml"))
 EVERYTHING = {
     "zip_name": "all",
     "datasets": [{"name": "a", "format": "csv"}, {"name": "a", "format": "parquet"}],
@@ -780,7 +779,7 @@ class NothingReleased:
         raise KeyError(version)
 
 
-@pytest.mark.parametrize("path", REAL_RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipes_in_daily_use_go_through_the_whole_simulated_lifecycle(path, scratch, tmp_path):
     (tmp_path / "catalog").mkdir()
     lock = simulate.plan(
