@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from larder import metrics
 from larder.settings import settings
 from stack.stage_metrics import Stages
+from stack.stream_metrics import StreamRuns
 from stack.stuck_runs import product_of, stuck_runs
 
 METRICS_PORT = 9465
@@ -202,6 +203,7 @@ def serve_metrics(api_url: str, login: str | None, folder: Path, port: int) -> i
     registry = CollectorRegistry()
     PrefectMetrics(api_url, login, registry)
     registry.register(Stages(folder))
+    registry.register(StreamRuns(folder))
     server, _ = start_http_server(port, registry=registry)
     return int(server.server_port)
 

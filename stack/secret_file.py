@@ -49,6 +49,7 @@ MADE: Mapping[str, Made] = {
     "LARDER_POSTGRES_PASSWORD": _password,
     "LARDER_REDIS_PASSWORD": _password,
     "LARDER_LEASES_PASSWORD": _password,
+    "LARDER_STREAMS_PASSWORD": _password,
     "LARDER_MINIO_ROOT_USER": lambda _: f"root-{secrets.token_hex(4)}",
     "LARDER_MINIO_ROOT_PASSWORD": _password,
     "LARDER_S3_ACCESS_KEY_ID": lambda _: "larder",

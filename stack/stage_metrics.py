@@ -66,13 +66,13 @@ class Stages(Collector):
     def _arrived(self) -> Iterator[metrics.Row]:
         for file in self.folder.glob("*.json"):
             try:
-                yield from metrics.ROWS.validate_json(_content(file))
+                yield from metrics.ROWS.validate_json(content(file))
             except (OSError, ValueError) as error:
                 log.warning("Left out of the metrics: %s (%s)", file, type(error).__name__)
             file.unlink(missing_ok=True)
 
 
-def _content(file: Path) -> bytes:
+def content(file: Path) -> bytes:
     """A small ordinary file; whoever runs commands on a worker could have left something else there."""
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as opened:

@@ -1,7 +1,6 @@
 """What runs came to, stream by stream, left in a folder for the metrics of the worker that ran them."""
 
 import logging
-from pathlib import Path
 from uuid import uuid4
 
 from pydantic import BaseModel, TypeAdapter
@@ -32,17 +31,15 @@ class Row(BaseModel):
 
 
 ROWS = TypeAdapter(list[Row])
-
-
-def folder(now: Settings) -> Path:
-    """Where they are left, below the folder in which metrics are collected."""
-    return metrics.folder(now) / "streams"
+SUFFIX = ".streams"
+MOST_FILES = 1000
+"""How many runs' figures wait for somebody to collect them."""
 
 
 def leave(now: Settings, group: str, told: Told) -> None:
     """Write one file with what a run came to; none where nobody collects them."""
-    collected = folder(now)
-    if not collected.is_dir():
+    collected = metrics.folder(now)
+    if not collected.is_dir() or sum(1 for _ in collected.glob(f"*{SUFFIX}")) >= MOST_FILES:
         return
     rows = [
         Row(
@@ -58,6 +55,6 @@ def leave(now: Settings, group: str, told: Told) -> None:
     written = collected / f"{uuid4().hex}.new"
     try:
         written.write_bytes(ROWS.dump_json(rows))
-        written.rename(written.with_suffix(".json"))
+        written.rename(written.with_suffix(SUFFIX))
     except OSError as error:
         log.warning("What became of the streams is not counted in the metrics: %s", error)

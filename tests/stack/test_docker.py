@@ -242,6 +242,7 @@ def test_containers_hold_no_secret_that_they_need_not_know(deployed: Deployed) -
         "LARDER_POSTGRES_PASSWORD": {"postgres", "prefect-server", "prefect-services", "migrate"},
         "LARDER_REDIS_PASSWORD": {"redis", "prefect-server", "prefect-services", "migrate"},
         "LARDER_LEASES_PASSWORD": {"redis", "worker"},
+        "LARDER_STREAMS_PASSWORD": {"redis", "worker"},
         "LARDER_MINIO_ROOT_PASSWORD": {"minio", "store"},
         "LARDER_MONITOR_PASSWORD": {
             "redis",
