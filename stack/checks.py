@@ -183,6 +183,13 @@ def disk(stack: Stack | Containers, probe: Probe) -> str:
     said = ", ".join(f"{free / 2**30:.1f} GiB free {where}" for where, free in rooms.items())
     if min(rooms.values()) < FREE_BYTES:
         raise Unwell(said, f"make room: {FREE_BYTES / 2**30:.0f} GiB at least")
+    if probe.free_scratch_bytes is not None:
+        scratch, kept = probe.free_scratch_bytes
+        if scratch < kept:
+            raise Unwell(
+                f"{scratch / 2**20:,.0f} MiB free in the worker's scratch folder, where stages are refused",
+                f"make room: more than {kept / 2**20:,.0f} MiB (LARDER_KEEP_FREE_BYTES)",
+            )
     if probe.free_temporary is not None and probe.free_temporary < FREE_TEMPORARY:
         raise Unwell(
             f"the worker's folder for temporary files is {1 - probe.free_temporary:.0%} full",

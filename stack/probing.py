@@ -70,8 +70,15 @@ class Probe:
 
     @property
     def free_bytes(self) -> int | None:
-        """Room for the worker's scratch."""
+        """Room where the worker's volumes are."""
         return None if self.found is None else int(self.found["free_bytes"])
+
+    @property
+    def free_scratch_bytes(self) -> tuple[int, int] | None:
+        """Room for what runs make, and how much of it is always to be free."""
+        if self.found is None:
+            return None
+        return int(self.found["free_scratch_bytes"]), int(self.found["kept_free_bytes"])
 
     @property
     def free_temporary(self) -> float | None:

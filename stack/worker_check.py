@@ -43,6 +43,8 @@ def probe() -> None:
         "worker": socket.gethostname(),
         "time": time.time(),
         "free_bytes": shutil.disk_usage(settings().home).free,
+        "free_scratch_bytes": shutil.disk_usage(_existing(settings().scratch)).free,
+        "kept_free_bytes": settings().keep_free_bytes,
         "free_temporary": _free_part(Path(tempfile.gettempdir())),
         "bucket": _tried(lambda: bucket(client)),
         "lease": _tried(leases),
@@ -74,6 +76,10 @@ def leases() -> Found:
     with lease(name):
         held = keeper.taken(name)
     return {"kept_in": "Redis" if settings().redis_url else "files", "works": held and not keeper.taken(name)}
+
+
+def _existing(folder: Path) -> Path:
+    return folder if folder.exists() else _existing(folder.parent)
 
 
 def _free_part(folder: Path) -> float:

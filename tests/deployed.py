@@ -17,6 +17,7 @@ from uuid import uuid4
 
 import pytest
 
+from flows.build.recipe.file import read_recipe
 from larder import s3
 from larder.settings import CHECKOUT
 from stack import compose
@@ -29,7 +30,13 @@ in_docker = [
 ]
 
 DASHBOARD = CHECKOUT / "monitoring" / "grafana" / "dashboards" / "larder.json"
-END_SECONDS = 180
+END_SECONDS = 300
+SMALL_SCRATCH = """
+volumes:
+  scratch:
+    driver_opts: {type: tmpfs, device: tmpfs, o: "size=512m,uid=1000,gid=1000"}
+"""
+"""What a test can fill without filling the disk of the machine."""
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 RECIPE = """
 name: {product}
@@ -53,6 +60,16 @@ class Deployed:
     checkout: Path
     home: Path
     environment: dict[str, str]
+
+    @property
+    def project(self) -> str:
+        """Its name in Docker Compose."""
+        return self.environment["LARDER_PROJECT"]
+
+    def volumes(self) -> set[str]:
+        """Its volumes that there are."""
+        label = f"label=com.docker.compose.project={self.project}"
+        return set(self.run("docker", "volume", "ls", "--quiet", "--filter", label).stdout.split())
 
     def setup(self, *words: str) -> subprocess.CompletedProcess[str]:
         """What `setup.sh` becomes."""
@@ -92,6 +109,15 @@ class Deployed:
         assert done.stdout, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
+
+    def start_run(self, recipe: Path) -> str:
+        """A run of a recipe through the deployment, which nobody follows; its id."""
+        deployment = self.ask("deployments/name/build/build")
+        parameters = {"recipe": read_recipe(recipe).model_dump(mode="json")}
+        run = self.ask(
+            f"deployments/{deployment['id']}/create_flow_run", {"parameters": parameters, "name": recipe.stem}
+        )
+        return str(run["id"])
 
     @property
     def values(self) -> dict[str, str]:
@@ -142,8 +168,8 @@ class Deployed:
         return run if run.get("state_type") in ENDED else {}
 
 
-def until(said: str, happens: Callable[[], Any], seconds: float = END_SECONDS) -> Any:
-    """Wait until something happens; what it gave."""
+def until(said: str, happens: Callable[[], Any], seconds: float = END_SECONDS, pause: float = 1) -> Any:
+    """Wait until something happens, looking again after each pause; what it gave."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -152,7 +178,7 @@ def until(said: str, happens: Callable[[], Any], seconds: float = END_SECONDS) -
         except OSError:
             pass
         assert time.monotonic() < deadline, f"{said}: not within {seconds} s"
-        time.sleep(1)
+        time.sleep(pause)
 
 
 def outcomes(answer: dict[str, Any]) -> dict[str, str]:
@@ -165,6 +191,7 @@ def started_in(folder: Path) -> Iterator[Deployed]:
     checkout = folder / "checkout"
     left_out = shutil.ignore_patterns(".git", ".venv", ".larder", ".env", "*_cache", "__pycache__")
     shutil.copytree(CHECKOUT, checkout, ignore=left_out)
+    (checkout / "docker-compose.test.yml").write_text(SMALL_SCRATCH)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LARDER_", "PREFECT_"))}
     ports = dict(
         zip(("LARDER_PREFECT_PORT", "LARDER_S3_PORT", "LARDER_CONSOLE_PORT"), free_ports(3), strict=True)
@@ -178,7 +205,8 @@ def started_in(folder: Path) -> Iterator[Deployed]:
             "PYTHONPATH": str(checkout),
             "LARDER_HOME": str(folder / "home"),
             "LARDER_PROJECT": f"larder-test-{uuid4().hex[:6]}",
-            "LARDER_WORKER_IMAGE": "larder-worker-test",
+            "LARDER_KEEP_FREE_BYTES": str(64 * 2**20),
+            "COMPOSE_FILE": "docker-compose.yml:docker-compose.test.yml",
         },
     )
     started = one.setup("--docker")
@@ -188,4 +216,9 @@ def started_in(folder: Path) -> Iterator[Deployed]:
     finally:
         ended = one.setup("down", "--volumes", "--yes")
         assert ended.returncode == 0, ended.stderr
-        assert not one.run("docker", "compose", "ps", "--all", "--quiet").stdout
+        label = f"label=com.docker.compose.project={one.project}"
+        assert not one.run("docker", "ps", "--all", "--quiet", "--filter", label).stdout
+        assert not one.volumes()
+        assert not one.run("docker", "image", "ls", "--quiet", f"{one.project}-worker").stdout
+        assert not one.home.exists()
+        assert not (one.checkout / ".env").exists() or "PASSWORD" not in (one.checkout / ".env").read_text()

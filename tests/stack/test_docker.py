@@ -4,7 +4,6 @@ import json
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from dataclasses import replace
@@ -19,7 +18,6 @@ from minio.error import MinioAdminException
 from tests.deployed import Deployed, in_docker, outcomes, until
 
 pytestmark = in_docker
-SERVICES = ("worker", "prefect-server", "prefect-services", "redis", "postgres", "minio")
 
 
 def test_starting_again_finds_all_of_it_there(deployed: Deployed) -> None:
@@ -70,54 +68,36 @@ def test_a_failed_run_goes_on_where_it_failed(deployed: Deployed) -> None:
     assert set(outcomes(again).values()) == {"reused"}
 
 
-def test_three_workers_execute_each_stage_once(deployed: Deployed) -> None:
-    deployed.compose("up", "--detach", "--wait", "--no-recreate", "--scale", "worker=3")
-    try:
-        recipe = deployed.recipe(seconds=3)
-        asked = [
-            subprocess.Popen(
-                deployed.command(recipe),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=deployed.environment,
-            )
-            for _ in range(3)
-        ]
-        answers = [json.loads(one.communicate()[0]) for one in asked]
-        assert [answer["state"] for answer in answers] == ["completed"] * 3
-        for stage in ("plan", "load", "build", "package"):
-            found = sorted(outcomes(answer)[stage] for answer in answers)
-            assert found == ["executed", "reused", "reused"], stage
-    finally:
-        deployed.compose("up", "--detach", "--wait", "--no-recreate", "--scale", "worker=1")
+def test_three_workers_execute_each_stage_once_and_stay_three(deployed: Deployed) -> None:
+    def workers() -> int:
+        return len(deployed.compose("ps", "--quiet", "worker").split())
 
-
-@pytest.mark.parametrize("service", SERVICES)
-def test_a_service_killed_during_a_build(service: str, deployed: Deployed) -> None:
-    recipe = deployed.recipe(seconds=12)
-    asked = subprocess.Popen(
-        deployed.command(recipe),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env=deployed.environment,
-    )
-    until("plan and load", lambda: len(deployed.results(recipe)) >= 2)
-    time.sleep(1)
-    deployed.compose("kill", service)
-    time.sleep(5)
-    deployed.compose("start", service)
-    began = time.monotonic()
-    run = until("the end of the run", lambda: deployed.ended_run_of(recipe))
-    print(f"{service}: {run['state_name']} after {time.monotonic() - began:.0f} s")
-    asked.wait(60)
-    deployed.compose("up", "--detach", "--wait")
-    finished = deployed.results(recipe)
-    again = deployed.build(recipe)
-    assert again["state"] == "completed", again
-    redone = {stage["result"] for stage in again["stages"] if stage["outcome"] != "reused"}
-    assert not redone & finished
-    assert len(finished) >= 2
+    three = replace(deployed, environment={**deployed.environment, "LARDER_WORKERS": "3"})
+    assert three.setup().returncode == 0
+    recipe = deployed.recipe(seconds=3)
+    asked = [
+        subprocess.Popen(
+            deployed.command(recipe),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=deployed.environment,
+        )
+        for _ in range(3)
+    ]
+    answers = [json.loads(one.communicate()[0]) for one in asked]
+    assert [answer["state"] for answer in answers] == ["completed"] * 3
+    for stage in ("plan", "load", "build", "package"):
+        found = sorted(outcomes(answer)[stage] for answer in answers)
+        assert found == ["executed", "reused", "reused"], stage
+    assert deployed.setup().returncode == 0
+    assert workers() == 3
+    deployed.compose("up", "--detach", "--wait", "--no-recreate", "--scale", "worker=2")
+    assert deployed.setup().returncode == 0
+    assert workers() == 2
+    one = replace(deployed, environment={**deployed.environment, "LARDER_WORKERS": "1"})
+    assert one.setup().returncode == 0
+    assert workers() == 1
 
 
 def test_results_outlive_the_database(deployed: Deployed) -> None:
@@ -237,7 +217,7 @@ def test_containers_hold_no_secret_that_they_need_not_know(deployed: Deployed) -
     knowing = {
         "LARDER_API_LOGIN": {
             *("prefect-server", "prefect-services", "migrate", "register", "worker"),
-            *("prefect-exporter", "prometheus"),
+            *("prefect-exporter", "prometheus", "watcher"),
         },
         "LARDER_POSTGRES_PASSWORD": {"postgres", "prefect-server", "prefect-services", "migrate"},
         "LARDER_REDIS_PASSWORD": {"redis", "prefect-server", "prefect-services", "migrate"},
@@ -264,7 +244,10 @@ def test_containers_hold_no_secret_that_they_need_not_know(deployed: Deployed) -
             assert (secret in shown) == (service in knowing[name]), (service, name)
     logs = deployed.compose("logs", "--no-color")
     history = subprocess.run(
-        ["docker", "history", "--no-trunc", "larder-worker-test"], check=True, capture_output=True, text=True
+        ["docker", "history", "--no-trunc", f"{deployed.project}-worker"],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     for name, secret in secrets.items():
         assert secret not in logs, name
@@ -310,6 +293,7 @@ def test_lost_passwords_are_not_replaced_over_data_that_has_the_old_ones(deploye
         file.write_bytes(content)
     assert done.returncode == 1
     assert "--volumes" in done.stderr
+    assert f"volume {deployed.project}_postgres: " in done.stderr
 
 
 def test_the_deployment_has_its_paused_schedules_and_typed_parameters(deployed: Deployed) -> None:
