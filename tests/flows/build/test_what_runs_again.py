@@ -19,10 +19,12 @@ from blocks.register import register
 from blocks.storage import register_blocks
 from cli.server import Server
 from flows.build.flow import build
-from flows.build.report import UI_TYPE
+from larder.orchestration.flow import flow_of
+from larder.report import UI_TYPE
 from larder.settings import CHECKOUT, settings
 from larder.stage import StageFailed
 from stack.ports import HOST, free_ports
+from stack.registration import START_RUN
 from stack.servers import prefect_server
 from tests.processes import building
 from tests.proxy import proxied
@@ -241,7 +243,7 @@ def next_day(product: Product) -> None:
 
 
 def unreadable_b(product: Product) -> None:
-    product.offer("b", "1", "id,id\n1,one\n")
+    product.offer("b", "1", 'id,b\n1,"one\n')
 
 
 def readable_b(product: Product) -> None:
@@ -683,13 +685,13 @@ def test_other_bytes_behind_the_same_etag_heal_when_they_are_read(
 def test_a_retry_keeps_its_lock_also_on_another_day(product: Product) -> None:
     dated(product)
     floating(product)
-    register(settings(), "test", {})
+    register(settings(), "test", {}, START_RUN)
     server = Server()
     deployment = server.ask(f"deployments/name/{build.deployment_name}")["id"]
     parameters = {"recipe": product.read.model_dump(mode="json"), "fail_at": "build"}
     run = server.ask(f"deployments/{deployment}/create_flow_run", {"parameters": parameters})["id"]
     with get_client(sync_client=True) as client, pytest.raises(StageFailed, match="asked to fail"):
-        run_flow(build, client.read_flow_run(UUID(run)), parameters)
+        run_flow(flow_of(build), client.read_flow_run(UUID(run)), parameters)
     first = said_in_the_ui(server, run)
     assert first.row == "X XX F - -"
     next_day(product)
