@@ -164,6 +164,13 @@ def remove_image(service: str) -> None:
             engine("image", "rm", name)
 
 
+def remove_old_images(project: str) -> None:
+    """Remove the images that were built for a project and that newer ones took the name of."""
+    label = f"label=com.docker.compose.project={project}"
+    with suppress(SetupError):
+        engine("image", "prune", "--force", "--filter", label, seconds=600)
+
+
 def last_words(service: str, lines: int = 15) -> str:
     """The end of a service's log."""
     return ask(*EVERYTHING, "logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service).rstrip()

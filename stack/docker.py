@@ -134,6 +134,7 @@ def start(home: Home) -> Containers:
     with step("containers") as said:
         said.extend(mending.mend(stack.log))
         said.append(_up(stack))
+        compose.remove_old_images(ownership.project())
     with step("blocks") as said:
         said.append(_registered(stack))
     return stack

@@ -48,6 +48,7 @@ def stop(home: Home, there: Removal, *, with_data: bool) -> None:
     volumes.remove(own)
     if with_data:
         compose.remove_image("worker")
+        compose.remove_old_images(project())
         secret_file.forget(keep_store=there.keep_store)
     elif before is None:
         secret_file.restore(before)
