@@ -15,6 +15,8 @@ DELIMITERS = ",\t;|"
 SAMPLE_BYTES = 2**18
 TAIL_BYTES = 2**16
 TAIL_ROWS = 40
+LEAST_SHARE = 0.5
+"""Below a title, so many rows fit the header at the least, or it is none."""
 PIECE_BYTES = 2**20
 LONGEST_FIELD = 2**25
 SEPARATOR = re.compile(r'"?sep=(?P<delimiter>[^\r\n"])"?[,;\t]*', re.IGNORECASE)
@@ -83,11 +85,13 @@ class _Attempt:
         return fitting / len(self.rows) if self.rows else 1.0
 
     @property
-    def rank(self) -> tuple[bool, bool, bool, bool, float, int]:
-        if self.columns == 1:
-            told_apart = sum(len(record.cells) > 1 for record in self.rows)
-            return (False, False, False, False, float(told_apart), 1)
-        return (True, self.problem is None, self.share == 1, not self.skipped, self.share, self.columns)
+    def rank(self) -> tuple[bool, bool, bool, bool, bool, float, int]:
+        if self.columns == 1 or (self.skipped and self.share < LEAST_SHARE):
+            told_apart = bool(self.rows) and all(len(record.cells) > 1 for record in self.rows)
+            return (False, False, False, False, False, float(told_apart), 1)
+        fair = self.problem is None, self.share == 1, not self.skipped
+        spaced = any(cell.startswith(" ") for cell in self.header.cells[1:])
+        return (True, *fair, not spaced, self.share, self.columns)
 
 
 def fits(cells: Sequence[str], header: Sequence[str]) -> bool:
@@ -120,7 +124,7 @@ def find_dialect(text: Path, options: Mapping[str, Any]) -> Dialect:
         above = ", ".join(f"line {record.line} ({shown(record.cells)})" for record in best.skipped[:3])
         warnings.append(f"the table begins in line {best.header.line}; left out above it: {above}")
     warnings += _others(best, attempts)
-    tail = list(_tail(text, best))
+    tail = list(_tail(text, best)) if best.columns > 1 else []
     if not _ends_with_notes(tail) and "skip_footer" not in options:
         warnings += _lonely_end(tail, best.columns)
     return Dialect(

@@ -4,13 +4,13 @@ import csv
 import itertools
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from flows.tables.complaints import DIALECT, MARKS
-from flows.tables.csv_dialect import TAIL_ROWS, Dialect, Record, fits
+from flows.tables.csv_dialect import PIECE_BYTES, TAIL_ROWS, Dialect, Record, fits
 from flows.tables.headers import filled, shown
 
 RETURN = "\U0010fffd"
@@ -94,16 +94,21 @@ class _Reading:
         Raises:
             ValueError: if a line does not fit the header.
         """
+        if len(self.header) == 1:
+            yield from self._fitting(self._above_footer())
+            return
         held: list[Record] = []
+        begun = False
         for record in self._above_footer():
             cells = filled(record.cells)
-            if not cells or (held and cells == [0] and len(held) < TAIL_ROWS and len(self.header) > 1):
+            if not cells or (held and cells == [0] and len(held) < TAIL_ROWS):
                 held.append(record)
                 continue
+            yield from self._fitting([*held, record])
+            held, begun = [], True
+        if not begun:
             yield from self._fitting(held)
-            yield from self._fitting([record])
-            held.clear()
-        if notes := [record for record in held if filled(record.cells)]:
+        elif notes := [record for record in held if filled(record.cells)]:
             listed = ", ".join(f"line {note.line} ({shown(note.cells)})" for note in notes[:3])
             self.met["notes"] = f"left out below the table: {listed}"
         elif any(len(record.cells) > 1 for record in held):
@@ -122,7 +127,7 @@ class _Reading:
             if len(last) > self.footer:
                 yield last.popleft()
 
-    def _fitting(self, records: Sequence[Record]) -> Iterator[Record]:
+    def _fitting(self, records: Iterable[Record]) -> Iterator[Record]:
         columns = len(self.header)
         for line, cells in ((record.line, record.cells) for record in records):
             if not cells and columns > 1:
@@ -173,12 +178,20 @@ def rewritten(text: Path, target: Path, dialect: Dialect, options: Mapping[str, 
             raise error from None
         said = f"a carriage return within a value stays there, first in line {lone} by line feeds"
         return Table(table.file, table.names, table.rows, (*table.warnings, said))
-    if len(dialect.header.cells) == 1 and sum(1 for _ in by_feeds.rows()) != table.rows:
+    if len(dialect.header.cells) == 1 and _may_be_read_otherwise(by_feeds, table.rows):
         raise ValueError(
             f"line {lone} has a carriage return outside quotes, which may end a line or be part of a value: "
             f"let all lines end in one way, or put the value into quotes"
         )
     return table
+
+
+def _may_be_read_otherwise(by_feeds: _Reading, rows: int) -> bool:
+    """Whether a file of one column has other rows if returns end no lines."""
+    try:
+        return sum(1 for _ in by_feeds.rows()) != rows
+    except ValueError:
+        return False
 
 
 def _written(reading: _Reading, target: Path) -> Table:
@@ -212,12 +225,13 @@ def _write(reading: _Reading, target: Path, left_out: frozenset[int]) -> int:
 
 
 def _line_with_a_lone_return(text: Path) -> int | None:
-    """The number of the first line, by line feeds, with a carriage return that is not before its end."""
-    with text.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            if b"\r" in line and b"\r" in line.removesuffix(b"\n").removesuffix(b"\r"):
-                return number
-            if line.endswith(b"\r"):
+    """The first line, by line feeds, with a return that is not at its end; None if only returns end lines."""
+    with text.open("rb") as content:
+        if not any(b"\n" in piece for piece in iter(lambda: content.read(PIECE_BYTES), b"")):
+            return None
+        content.seek(0)
+        for number, line in enumerate(content, 1):
+            if b"\r" in line.removesuffix(b"\r\n"):
                 return number
     return None
 

@@ -9,7 +9,7 @@ Row = Sequence[str]
 
 MOST_TITLE_ROWS = 40
 LONGEST_SHOWN = 60
-NUMBER = re.compile(r"[-+]?[\d.,]+%?")
+NUMBER = re.compile(r"[-+$€£]?[-\d.,:/ ]*\d[-\d.,:/ T]*%?")
 YEAR = re.compile(r"(19|20|21)\d\d")
 HEADER_ROW = "`custom: {header_row: …}`"
 
@@ -105,10 +105,16 @@ def _is_clear(rows: Sequence[Row], first: int, found: int) -> bool:
     blank = not filled(rows[found - 1])
     if any(len(filled(row)) > 1 for row in above):
         return blank
-    shorter = all(len(row) < len(rows[found]) for row in above)
-    many = sum(1 for row in above if filled(row)) > 1
-    wide = len(filled(rows[found])) > 2
-    return blank or shorter or (_is_left(rows[first], rows[found]) and (many or wide))
+    return blank or (_is_left(rows[first], rows[found]) and _differs(rows, found))
+
+
+def _differs(rows: Sequence[Row], at: int) -> bool:
+    """Whether a column has numbers alone below a row that has a text in it: then it may name them."""
+    for column in filled(rows[at]):
+        below = [row[column].strip() for row in rows[at + 1 :] if len(row) > column and row[column].strip()]
+        if below and all(map(NUMBER.fullmatch, below)):
+            return True
+    return False
 
 
 def find_notes(rows: Sequence[Row]) -> int | None:

@@ -11,7 +11,7 @@ _RELEASES = ("prelim", "exec", "adopt")
 _FULL_YEAR = r"(?P<year>(?:19|20|21)\d{2})"
 _YEAR = r"(?P<year>(?:19|20|21)\d{2}|\d{2})"
 _MONTH = r"(?P<month>0[1-9]|1[0-2])"
-_DAY = rf"{_FULL_YEAR}(?P<mark>[-_]?){_MONTH}(?P=mark)(?P<day>\d{{2}})"
+_DAY = rf"{_FULL_YEAR}(?P<mark>[-_.]?){_MONTH}(?P=mark)(?P<day>\d{{2}})"
 _PATCH = r"(?:\.(?P<patch>\d+))?"
 _GRAMMARS = {
     "year": re.compile(rf"{_FULL_YEAR}{_PATCH}", re.ASCII),
@@ -22,7 +22,7 @@ _GRAMMARS = {
     "quarter": re.compile(rf"{_YEAR}(?P<mark>[-_]?[Qq])(?P<quarter>[1-4]){_PATCH}", re.ASCII),
     "month": re.compile(rf"{_FULL_YEAR}(?P<mark>[-_]?){_MONTH}{_PATCH}", re.ASCII),
     "day": re.compile(rf"{_DAY}{_PATCH}", re.ASCII),
-    "dated": re.compile(rf"(?:.*\D)?{_DAY}(?:\D.*)?", re.ASCII),
+    "dated": re.compile(rf"(?:.*\D)?{_DAY}(?:\d{{4}}|\d{{6}})?(?:\D.*)?", re.ASCII),
 }
 _LONGEST_FIRST = tuple(_GRAMMARS)
 """Of versions that begin on one day, the one that stands for the longest time comes first."""

@@ -58,6 +58,33 @@ def test_what_tells_fields_apart_is_found_in_all_lines(
     assert (len(names), rows[0]) == (columns, first)
 
 
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        ("name\nx;y\nz\n", [("x;y",), ("z",)]),
+        ("name\nx\ty\np|q\n", [("x\ty",), ("p|q",)]),
+        ('name\n"Doe, Jane"\n""\nRoe\n', [("Doe, Jane",), (None,), ("Roe",)]),
+        ('name\r"x ""y"""\r"a\rb"\r', [('x "y"',), ("a\rb",)]),
+    ],
+)
+def test_a_single_column_may_hold_what_tells_others_apart(
+    load: Load, content: str, rows: list[tuple[str | None]]
+) -> None:
+    assert load(content) == (["name"], rows, [])
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "address\nMain St, Bronx, NY\nOak Ave, Newark, NJ\n",
+        "address\nMain St, NY\nOak Ave, NJ\n",
+        "address;\nfirst\n\nMain St; NY\nx; y; z\n",
+    ],
+)
+def test_a_first_row_of_texts_is_not_taken_for_a_header(load: Load, content: str) -> None:
+    assert "line" in refusal(load, content)
+
+
 def test_where_two_delimiters_fit_it_is_said_which_was_taken(load: Load) -> None:
     _, rows, warnings = load("a,b;c\n1,5;2\n3,1;4\n")
     assert rows == [("1", "5;2"), ("3", "1;4")]
