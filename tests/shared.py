@@ -1,4 +1,4 @@
-"""Recipes for tests, and files that lie beside a checkout on some machines: nobody's repository has those."""
+"""Recipes for tests: our own, and those that lie beside a checkout on some machines."""
 
 from larder.settings import CHECKOUT
 
