@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
@@ -135,9 +136,11 @@ def _document(asked: Asked, out: TextIO) -> dict[str, Any]:
     asked.how.check()
     require_sendable(asked.subject, asked.options)
     if asked.how.may_be_skipped:
-        foreseen = foresee(asked)
-        if foreseen.nothing_to_do:
-            return _nothing_to_do(asked, foreseen, out)
+        # What only the outside world can refuse is refused by a run, which the UI then shows.
+        with suppress(RefusedError):
+            foreseen = foresee(asked)
+            if foreseen.nothing_to_do:
+                return _nothing_to_do(asked, foreseen, out)
     if asked.how.without_server:
         from cli.without_server import run_without_server
 

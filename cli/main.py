@@ -13,7 +13,7 @@ import click
 from cli.exits import EXIT_CODES, INTERRUPTED, wants_json
 from larder.environment import settle
 from larder.refusal import Problem, RefusedError
-from larder.report import error_document
+from larder.report import Ended, Report
 from larder.settings import home_folder, stack_environment
 
 QUIET = {"PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL"}
@@ -98,22 +98,24 @@ def invoke(command: click.Command, arguments: Sequence[str] | None, name: str) -
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else name
         problem = Problem("command line", error.format_message(), f"what `{path} --help` says")
-        return _refuse(RefusedError(path, problem), words)
+        return _refuse(RefusedError(path, problem), name, words)
     except (KeyboardInterrupt, click.Abort):
         print("Interrupted. What was finished is kept; run it again to go on.", file=sys.stderr)
         return INTERRUPTED
     return int(code or 0)
 
 
-def _refuse(error: RefusedError, words: Sequence[str]) -> int:
+def _refusal(error: RefusedError, name: str, words: Sequence[str]) -> dict[str, Any]:
+    if "build" in (*words[:1], name.rpartition(".")[2]):
+        from flows.build.report import BuildReport
+
+        return BuildReport().document(Ended("build", None, {}, (), None, error))
+    return Report().document(Ended(words[0] if words else name, None, {}, (), None, error))
+
+
+def _refuse(error: RefusedError, name: str, words: Sequence[str]) -> int:
     if wants_json(words):
-        document: dict[str, Any] = {
-            "state": "refused",
-            "flow_run_id": None,
-            "stages": [],
-            "error": error_document(error),
-        }
-        print(json.dumps(document, indent=2))
+        print(json.dumps(_refusal(error, name, words), indent=2))
     print(f"Refused: {error}", file=sys.stderr)
     return EXIT_CODES["refused"]
 

@@ -67,7 +67,14 @@ class Outcomes:
 
     audiences: tuple[Audience, ...] = ()
     steps: dict[tuple[str, str | None], Step] = field(default_factory=dict)
+    order: dict[tuple[str, str | None], None] = field(default_factory=dict)
+    """Stages as the body called them."""
     guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def expect(self, stage: str, label: str | None) -> None:
+        """A stage was called."""
+        with self.guard:
+            self.order.setdefault((stage, label))
 
     def record(self, step: Step) -> None:
         """Keep what became of a stage, and tell those who listen."""
@@ -86,11 +93,16 @@ class Outcomes:
 
     @property
     def in_order(self) -> list[Step]:
-        """The steps as their stages began, those of one stage by name: the same in every run."""
+        """The steps as the body called them, those of one stage together: the same in every run."""
         with self.guard:
-            steps = list(self.steps.values())
-        began = {stage: at for at, stage in enumerate(dict.fromkeys(step.stage for step in steps))}
-        return sorted(steps, key=lambda step: began[step.stage])
+            steps, called = list(self.steps.values()), list(self.order)
+        stages = list(dict.fromkeys([*(stage for stage, _ in called), *(step.stage for step in steps)]))
+        places = {key: at for at, key in enumerate(called)}
+        last = len(places)
+        return sorted(
+            steps,
+            key=lambda step: (stages.index(step.stage), places.get((step.stage, step.label), last)),
+        )
 
 
 def title(stage: str, label: str | None) -> str:

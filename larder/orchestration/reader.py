@@ -81,6 +81,7 @@ class RunReader:
     def submit(self, stage: Stage[Value], arguments: Mapping[str, Any], label: str | None) -> Pending[Value]:
         """Submit the stage's task, as soon as all is there that it waits for."""
         submitted = Submitted(title(stage.definition.stage, label))
+        self.run.outcomes.expect(stage.definition.stage, label)
         self.submitted.append(submitted)
         waits = [one for one in pendings_in(arguments) if isinstance(one, Submitted)]
         context = contextvars.copy_context()
@@ -154,6 +155,7 @@ class RunReader:
                 yield error
 
     def _stage_call(self, stage: Stage[Any], arguments: Mapping[str, Any], label: str | None) -> StageCall:
+        self.run.outcomes.expect(stage.definition.stage, label)
         call = StageCall(self.run, stage.definition, arguments, label)
         with self.guard:
             self.calls.append(call)

@@ -104,7 +104,7 @@ def test_what_is_no_file_is_refused(
         (["--fail-at", "biuld"], "did you mean build?"),
         (["--var", "NAME"], "NAME=VALUE"),
         (["--var", "1X=2"], "NAME=VALUE"),
-        (["--simulate", "--real"], "not allowed with"),
+        (["--simulate", "--real"], "--simulate and --real; expected one of them"),
         (["--locked=../x"], "a published version"),
         (["--nonsense"], "--nonsense"),
         (["--locked"], "none is published yet"),

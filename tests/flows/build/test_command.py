@@ -26,6 +26,7 @@ from larder.settings import CHECKOUT, Settings
 from stack import servers
 from stack.local import is_online
 from stack.ports import HOST, free_ports
+from stack.registration import START_RUN
 from tests.recipes import REAL, Answer, Product
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -205,7 +206,7 @@ def test_what_the_server_could_not_keep_starts_no_run(product: Product, words: t
         (("--var", "NOVALUE"), "NAME=VALUE"),
         (("--locked=99Q9",), "none is published yet"),
         (("--locked=../up",), "a published version"),
-        (("--simulate", "--real"), "not allowed with"),
+        (("--simulate", "--real"), "--simulate and --real; expected one of them"),
         (("--shout",), "--shout"),
         (("another.yml",), "another.yml"),
     ],
@@ -243,7 +244,8 @@ def test_people_are_told_what_runs_and_why(product: Product, capsys: pytest.Capt
     lines = out.splitlines()
     assert any(re.fullmatch(r"load b: reused \w{8}", line) for line in lines)
     assert any(
-        re.fullmatch(r"package: executed \w{8} in .* s \(argument exports changed\)", line) for line in lines
+        re.fullmatch(r"package: executed \w{8} in .* s \(argument exports changed: zip_name\)", line)
+        for line in lines
     )
 
 
@@ -292,7 +294,7 @@ def test_without_a_server_it_says_how_to_start_one(
     assert code == 1
     assert Document.model_validate_json(out).state == "failed"
     assert "./setup.sh" in err
-    assert "python -m flows.build.flow" in err
+    assert "python -m flows.build" in err
 
 
 def test_the_installed_command_says_nothing_but_its_answer_on_stdout(product: Product) -> None:
@@ -326,13 +328,13 @@ def test_an_interrupted_build_ends_before_its_time_and_the_next_one_goes_on(prod
         out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert (out, "Traceback" in "".join([*told, err])) == ("", False)
-    assert "build again to go on" in err
+    assert "run it again to go on" in err
     product.recipe["simulate"] = {}
     assert product.build().row == "X RR X X published"
 
 
 def test_builds_need_no_server_and_two_of_them_can_run_at_once(product: Product) -> None:
-    command = [sys.executable, "-m", "flows.build.flow", *product.command()[1:]]
+    command = [sys.executable, "-m", "flows.build", *product.command()[1:]]
     alone = environment(PREFECT_API_URL=None, PREFECT_HOME=None)
     started = [
         subprocess.Popen(
@@ -352,7 +354,7 @@ def test_builds_need_no_server_and_two_of_them_can_run_at_once(product: Product)
 @pytest.fixture
 def worker(product: Product, larder: Settings, prefect_server: str) -> Iterator[None]:
     """A worker that serves the deployment, with the product's bucket."""
-    register(larder, "test", {"build": {"recipe": product.recipe}})
+    register(larder, "test", {"build": {"recipe": product.recipe}}, START_RUN)
     given = {name: value for name, value in os.environ.items() if name.startswith("LARDER_")}
     began = time.time()
     daemon = servers.prefect_worker(
