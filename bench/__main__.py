@@ -1,6 +1,6 @@
 """Speed and memory beside stock Prefect and the raw limit.
 
-    .venv/bin/python -m bench [rebuild] [handoff] [inputs] [models] [rows]
+    .venv/bin/python -m bench [rebuild] [handoff] [inputs] [models] [rows] [streams]
 
 Every ratio comes from runs that alternate on one machine. The servers are the ones of local mode.
 """
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import handoff, inputs, models, rebuild
+from bench import handoff, inputs, models, rebuild, streams
 from bench import rows as many_rows
 from bench.table import Row, shown
 from larder import s3
@@ -29,6 +29,7 @@ SUITES = {
     "inputs": inputs.rows,
     "models": models.rows,
     "rows": many_rows.rows,
+    "streams": streams.rows,
 }
 START_SECONDS = 120
 
