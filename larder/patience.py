@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 SAID_PAUSE_SECONDS = 1.0
 SAY_EVERY_SECONDS = 30.0
+SLACK_SECONDS = 0.5
 log = logging.getLogger(__name__)
 
 
@@ -16,6 +17,8 @@ class Patience:
 
     seconds: float
     counted_until: float = 0.0
+    waiting_until: float = 0.0
+    """An attempt that begins before goes on with the same failure, pauses included."""
     said_at: float = 0.0
     guard: threading.Lock = field(default_factory=threading.Lock)
 
@@ -28,11 +31,13 @@ class Patience:
         """
         with self.guard:
             now = time.monotonic()
-            self.seconds -= max(0.0, now - max(failing_since, self.counted_until))
+            since = self.counted_until if failing_since <= self.waiting_until else failing_since
+            self.seconds -= max(0.0, now - max(since, self.counted_until))
             self.counted_until = max(now, self.counted_until)
             if self.seconds <= 0:
                 return False
             pause = min(pause_seconds, self.seconds)
+            self.waiting_until = max(self.waiting_until, now + pause + SLACK_SECONDS)
             if now - self.said_at > SAY_EVERY_SECONDS and pause >= SAID_PAUSE_SECONDS:
                 self.said_at = now
                 log.warning("Waiting for the object store: %s. It is given %.0f s more.", about, self.seconds)

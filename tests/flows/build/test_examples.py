@@ -90,5 +90,7 @@ def test_dbt_of_the_example(example: Product, caplog: pytest.LogCaptureFixture) 
 
 
 def test_the_readme_names_every_example() -> None:
-    named = set(re.findall(r"larder build (examples/\S+\.yml)", (CHECKOUT / "README.md").read_text()))
+    named = set(
+        re.findall(r"larder build (examples/\S+\.yml)", (CHECKOUT / "docs" / "recipes.md").read_text())
+    )
     assert named == set(EXAMPLES)
