@@ -1,6 +1,7 @@
-"""The pipeline as a Prefect flow, for its deployments: `flows.stream_writer.deployed:stream_writer`."""
+"""The pipeline and its compaction as Prefect flows, for their deployments."""
 
 from flows.stream_writer import flow
 from larder.orchestration.flow import flow_of
 
 stream_writer = flow_of(flow.stream_writer)
+stream_compaction = flow_of(flow.stream_compaction)

@@ -42,6 +42,18 @@ def stream_writer(configuration: Configuration, compact: bool = False) -> Told:
     return compacted(configuration) if compact else written(configuration)
 
 
+@pipeline(
+    name="stream-compaction",
+    run_name="stream-compaction",
+    report=StreamReport(),
+    configurations=CONFIGURATIONS,
+    deployment="stream-compaction/nightly",
+)
+def stream_compaction(configuration: Configuration) -> Told:
+    """Join the small files of past hours, as `larder run stream_writer --compact` does."""
+    return compacted(configuration)
+
+
 def written(configuration: Configuration) -> Told:
     """Batches of all streams in turn, until nothing waits or the run has done enough."""
     begun = join(configuration)
