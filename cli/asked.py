@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from cli.exits import EXIT_CODES, errors_of_the_world
-from larder.connection import open_store
+from larder.connection import open_store, require_answer
 from larder.forecast import Entry, Forecast, Will, forecast
 from larder.parameters import require_sendable
 from larder.pipeline import Pipeline
@@ -16,8 +16,6 @@ from larder.refusal import RefusedError
 from larder.report import Ended
 from larder.settings import SettingsError, home_folder, settings
 from larder.stages import forced, stage_named
-
-START_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,8 @@ def foresee(asked: Asked) -> Forecast:
         StoreError: the store does not answer.
     """
     now = settings()
-    store = open_store(now)
-    store.patient(START_SECONDS).check()
-    return forecast(asked.pipeline, asked.arguments, now, store)
+    require_answer(now)
+    return forecast(asked.pipeline, asked.arguments, now, open_store(now))
 
 
 def answered(asked: Asked, as_json: bool, prepare: Callable[[], Asked] | None = None) -> int:

@@ -5,7 +5,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-SAID_PAUSE_SECONDS = 1.0
+SAID_AFTER_SECONDS = 12.0
 SAY_EVERY_SECONDS = 30.0
 SLACK_SECONDS = 0.5
 log = logging.getLogger(__name__)
@@ -20,6 +20,7 @@ class Patience:
     waiting_until: float = 0.0
     """An attempt that begins before goes on with the same failure, pauses included."""
     said_at: float = 0.0
+    waited_seconds: float = 0.0
     guard: threading.Lock = field(default_factory=threading.Lock)
 
     def wait(self, failing_since: float, pause_seconds: float, about: str) -> bool:
@@ -38,7 +39,8 @@ class Patience:
                 return False
             pause = min(pause_seconds, self.seconds)
             self.waiting_until = max(self.waiting_until, now + pause + SLACK_SECONDS)
-            if now - self.said_at > SAY_EVERY_SECONDS and pause >= SAID_PAUSE_SECONDS:
+            self.waited_seconds += max(0.0, now - since)
+            if now - self.said_at > SAY_EVERY_SECONDS and self.waited_seconds > SAID_AFTER_SECONDS:
                 self.said_at = now
                 log.warning("Waiting for the object store: %s. It is given %.0f s more.", about, self.seconds)
         time.sleep(pause)

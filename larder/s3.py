@@ -23,7 +23,7 @@ class StoreNotConfiguredError(ValueError):
     """The settings name no keys for the store."""
 
 
-def client(settings: Settings) -> Any:
+def client(settings: Settings, answer_seconds: float = ANSWER_SECONDS) -> Any:
     """The boto3 client that `LARDER_S3_*` describe, one per process for equal settings.
 
     Raises:
@@ -35,7 +35,9 @@ def client(settings: Settings) -> Any:
             "./setup.sh, or set both and LARDER_S3_ENDPOINT_URL for a store of your own."
         )
     secret = settings.s3_secret_access_key.get_secret_value()
-    return s3_client(settings.s3_endpoint_url, settings.s3_access_key_id, secret, settings.s3_region)
+    return s3_client(
+        settings.s3_endpoint_url, settings.s3_access_key_id, secret, settings.s3_region, answer_seconds
+    )
 
 
 @lru_cache(maxsize=16)

@@ -15,6 +15,7 @@ from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from larder import metrics
+from larder.connection import require_answer
 from larder.execution import RunInfo
 from larder.executors import executor_for
 from larder.leases import keeping
@@ -31,7 +32,6 @@ from larder.stage import NoRunError, Reader, current_reader, read_by
 from larder.stages import forced, stage_named
 
 MOST_PASSES = 4
-START_SECONDS = 10
 OPTIONS = (
     inspect.Parameter("force", inspect.Parameter.KEYWORD_ONLY, default=(), annotation=Sequence[str]),
     inspect.Parameter("fail_at", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str | None),
@@ -138,7 +138,7 @@ def _opened_run(pipeline: Pipeline[..., Any], options: Options) -> Iterator[Run]
     now, loaded = block.load(settings(), run_client(context))
     use_block(loaded)
     store = block.open_store(now)
-    store.patient(START_SECONDS).check()
+    require_answer(now)
     flow_run = context.flow_run
     started = flow_run.start_time or datetime.now(UTC)
     day = started.astimezone(ZoneInfo(now.timezone)).date()
