@@ -38,4 +38,4 @@ def serve(folder: Path, host: str, port: int) -> None:
         *(program, "--bind", host, "--port", str(port), "--dir", str(folder)),
         *("--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--loglevel", "warning"),
     )
-    os.execv(program, command)
+    os.execv(program, command)  # noqa: S606
