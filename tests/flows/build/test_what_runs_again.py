@@ -439,7 +439,7 @@ MODELS: list[tuple[str, str, Change]] = [
     ("models, another version", "X RR RRR X X published", another_version),
 ]
 COMMANDS: list[tuple[str, str, Change]] = [
-    ("commands, nothing changed", "X RR RRR R R unchanged", nothing),
+    ("commands, nothing changed", "R RR RRR R R unchanged", nothing),
     ("a command changed, the same table", "X RR RXX R R published", with_command(1, run="true")),
     (
         "a command changed, another table",
@@ -448,7 +448,7 @@ COMMANDS: list[tuple[str, str, Change]] = [
     ),
     ("the env of a command changed", "X RR RXR R R published", with_command(1, env={"A": "b"})),
     ("the limit of a command changed", "X RR RRR R R published", with_command(1, limit_seconds=60)),
-    ("a file of the commands changed", "X RR XXX R R unchanged", change_a_file),
+    ("a file of the commands changed", "R RR XXX R R unchanged", change_a_file),
 ]
 ROWS = [
     Row("nothing changed", NOTHING_RUNS),
