@@ -9,7 +9,7 @@ from typing import Any, TextIO
 
 from cli.exits import EXIT_CODES, errors_of_the_world
 from larder.connection import open_store, require_answer
-from larder.forecast import Entry, Forecast, Will, forecast
+from larder.forecast import Entry, Forecast, RefusedByStageError, Will, forecast
 from larder.parameters import require_sendable
 from larder.pipeline import Pipeline
 from larder.refusal import RefusedError
@@ -134,7 +134,7 @@ def _document(asked: Asked, out: TextIO) -> dict[str, Any]:
     require_sendable(asked.subject, asked.options)
     if asked.how.may_be_skipped:
         # What only the outside world can refuse is refused by a run, which the UI then shows.
-        with suppress(RefusedError):
+        with suppress(RefusedByStageError):
             foreseen = foresee(asked)
             if foreseen.nothing_to_do:
                 return _nothing_to_do(asked, foreseen, out)

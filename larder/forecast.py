@@ -21,6 +21,7 @@ from larder.lookup import address_of, look_up
 from larder.outcomes import Outcome, Step, title
 from larder.pending import settled
 from larder.pipeline import Pipeline
+from larder.refusal import RefusedError
 from larder.results import Persisted
 from larder.run import Known
 from larder.settings import Settings
@@ -57,6 +58,10 @@ class Entry:
     def title(self) -> str:
         """The stage and its label."""
         return title(self.stage, self.label)
+
+
+class RefusedByStageError(RefusedError):
+    """What only the outside world can tell was refused by a stage; a run of the pipeline refuses it too."""
 
 
 class EndsHereError(Exception):
@@ -238,7 +243,10 @@ class ForecastReader:
         folder = Path(tempfile.mkdtemp(dir=self.scratch))
         offered = dict(zip(GIVEN, (folder, lambda line: None), strict=True))  # noqa: ARG005
         arguments = {name: value for name, value in given.items() if name in definition.parameters}
-        return definition.function(**arguments, **supplied(definition, context, offered))
+        try:
+            return definition.function(**arguments, **supplied(definition, context, offered))
+        except RefusedError as refusal:
+            raise RefusedByStageError(refusal.file, *refusal.problems) from refusal
 
     def _context(self, labels: Mapping[str, object]) -> Context:
         day = datetime.now(ZoneInfo(self.settings.timezone)).date()

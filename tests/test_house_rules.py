@@ -19,7 +19,7 @@ PACKAGES = ("bench", "blocks", "cli", "flows", "larder", "stack", "tests")
 PREFECT_FREE = (
     "cli.main",
     "flows.build.definitions",
-    "flows.build.explain",
+    "larder.forecast",
     "cli.following",
     "larder.keys",
     "flows.build.publish",

@@ -11,7 +11,7 @@ from flows.tables.gdal import layers_of, opened, straight_shapes
 from flows.tables.parquet_writer import copy_to_parquet
 from flows.tables.quoting import identifier, literal
 from flows.tables.reference_systems import reference_system
-from flows.tables.table import crs_of, renamed, usable
+from flows.tables.table import NO_PATH_COLUMNS, crs_of, renamed, usable
 
 GEOMETRY = "geometry"
 """What the column of shapes is called, whatever it was called where it came from."""
@@ -99,7 +99,7 @@ def write_straight(  # noqa: PLR0913, PLR0917
     with text.open("w", encoding="ascii") as lines:
         for shapes in straight_shapes(source, layer, warnings):
             lines.writelines(f"{without_surfaces(shape).hex() if shape else ''}\n" for shape in shapes)
-    read = "read_csv($shapes, header = false, auto_detect = false, columns = {'shape': 'VARCHAR'})"
+    read = f"read_csv($shapes, {NO_PATH_COLUMNS}, header = false, auto_detect = false, columns = {{'shape': 'VARCHAR'}})"
     connection.execute(
         f"create or replace temp table {SHAPES} as select st_geomfromwkb(unhex(shape)) as shape from {read}",  # noqa: S608
         {"shapes": str(text)},

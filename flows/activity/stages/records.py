@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from flows.activity.stages.pages import Pages, records
 from flows.tables.quoting import identifier, literal
-from flows.tables.table import PARQUET, Table, database, read_table
+from flows.tables.table import NO_PATH_COLUMNS, PARQUET, Table, database, read_table
 
 ROW_BYTES = 2**25
 SHOWN_CHARACTERS = 60
@@ -96,7 +96,7 @@ def table_of(
     types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
     listed = ", ".join(map(identifier, columns))
     read = (
-        f"read_json({literal(str(lines))}, format = 'newline_delimited', columns = {{{types}}},"
+        f"read_json({literal(str(lines))}, format = 'newline_delimited', {NO_PATH_COLUMNS}, columns = {{{types}}},"
         f" maximum_object_size = {ROW_BYTES})"
     )
     with database(scratch) as connection:

@@ -8,7 +8,7 @@ import duckdb
 
 from flows.stream_writer.declared import Columns, Kind
 from flows.tables.quoting import identifier, literal
-from flows.tables.table import PARQUET
+from flows.tables.table import NO_PATH_COLUMNS, PARQUET
 
 TYPES = {
     Kind.TEXT: "VARCHAR",
@@ -55,7 +55,7 @@ def to_parquet(
     at = len(FROM_MESSAGE)
     selected = ", ".join([*names[:at], *own_columns, *names[at:]])
     connection.execute(
-        f"copy (select {selected} from read_json({literal(str(lines.file))}, format = 'newline_delimited', "  # noqa: S608
+        f"copy (select {selected} from read_json({literal(str(lines.file))}, format = 'newline_delimited', {NO_PATH_COLUMNS}, "  # noqa: S608
         f"columns = {{{kinds}}}, maximum_object_size = {lines.longest_bytes})) "
         f"to {literal(str(target))} ({PARQUET})"
     )

@@ -79,7 +79,7 @@ def test_a_changed_model_runs_again_with_what_reads_it(modelled: Product) -> Non
         "twice": "reused",
         "other": "reused",
     }
-    assert modelled.last.reasons["model joined"] == "argument definition changed"
+    assert modelled.last.reasons["model joined"] == "argument definition changed: sql"
 
 
 def test_nothing_follows_where_the_rows_came_out_the_same(modelled: Product) -> None:
