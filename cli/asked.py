@@ -133,7 +133,6 @@ def _document(asked: Asked, out: TextIO) -> dict[str, Any]:
     asked.how.check()
     require_sendable(asked.subject, asked.options)
     if asked.how.may_be_skipped:
-        # What only the outside world can refuse is refused by a run, which the UI then shows.
         with suppress(RefusedByStageError):
             foreseen = foresee(asked)
             if foreseen.nothing_to_do:

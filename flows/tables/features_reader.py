@@ -99,7 +99,8 @@ def write_straight(  # noqa: PLR0913, PLR0917
     with text.open("w", encoding="ascii") as lines:
         for shapes in straight_shapes(source, layer, warnings):
             lines.writelines(f"{without_surfaces(shape).hex() if shape else ''}\n" for shape in shapes)
-    read = f"read_csv($shapes, {NO_PATH_COLUMNS}, header = false, auto_detect = false, columns = {{'shape': 'VARCHAR'}})"
+    options = f"{NO_PATH_COLUMNS}, header = false, auto_detect = false, columns = {{'shape': 'VARCHAR'}}"
+    read = f"read_csv($shapes, {options})"
     connection.execute(
         f"create or replace temp table {SHAPES} as select st_geomfromwkb(unhex(shape)) as shape from {read}",  # noqa: S608
         {"shapes": str(text)},

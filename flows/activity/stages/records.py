@@ -96,8 +96,8 @@ def table_of(
     types = ", ".join(f"{literal(column)}: {literal(kind)}" for column, kind in columns.items())
     listed = ", ".join(map(identifier, columns))
     read = (
-        f"read_json({literal(str(lines))}, format = 'newline_delimited', {NO_PATH_COLUMNS}, columns = {{{types}}},"
-        f" maximum_object_size = {ROW_BYTES})"
+        f"read_json({literal(str(lines))}, format = 'newline_delimited', {NO_PATH_COLUMNS},"
+        f" columns = {{{types}}}, maximum_object_size = {ROW_BYTES})"
     )
     with database(scratch) as connection:
         connection.execute(f"copy (select {listed} from {read}) to {literal(str(target))} ({PARQUET})")  # noqa: S608

@@ -55,8 +55,8 @@ def to_parquet(
     at = len(FROM_MESSAGE)
     selected = ", ".join([*names[:at], *own_columns, *names[at:]])
     connection.execute(
-        f"copy (select {selected} from read_json({literal(str(lines.file))}, format = 'newline_delimited', {NO_PATH_COLUMNS}, "  # noqa: S608
-        f"columns = {{{kinds}}}, maximum_object_size = {lines.longest_bytes})) "
+        f"copy (select {selected} from read_json({literal(str(lines.file))}, format = 'newline_delimited', "  # noqa: S608
+        f"{NO_PATH_COLUMNS}, columns = {{{kinds}}}, maximum_object_size = {lines.longest_bytes})) "
         f"to {literal(str(target))} ({PARQUET})"
     )
 
