@@ -8,7 +8,7 @@ import duckdb
 from flows.tables.file_types import FileType
 from flows.tables.quoting import identifier, literal
 from flows.tables.readers import READERS
-from flows.tables.table import database
+from flows.tables.table import NO_PATH_COLUMNS, database
 from larder.artifacts import File, Output, Warnings
 
 COLUMNS = ("column", "type", "rows", "nulls", "distinct", "minimum", "maximum")
@@ -39,7 +39,7 @@ def profile(table: Path, *, scratch: Path) -> Profile:
     parquet, target = scratch / "table.parquet", scratch / "profile.csv"
     with database(scratch) as connection:
         warnings = READERS[FileType.CSV](connection, table, parquet, {})
-        whole = f"select * from read_parquet({literal(str(parquet))})"  # noqa: S608
+        whole = f"select * from read_parquet({literal(str(parquet))}, {NO_PATH_COLUMNS})"  # noqa: S608
         connection.execute(f"create view input as {whole}")
         names = [str(row[0]) for row in connection.execute("describe input").fetchall()]
         lines = [_line(connection, name) for name in names]
